@@ -1,0 +1,3 @@
+//! Link options of libiris.so.
+
+fn main() {}

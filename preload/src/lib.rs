@@ -1,0 +1,1 @@
+//! libiris.so: the hooks.

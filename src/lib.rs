@@ -1,0 +1,9 @@
+//! The engine of Iris: everything below the hooks, and what the `iris` command shares with them.
+//!
+//! A request goes down once and comes back once: hook (the preload crate) → [`engine`] → [`namespace`] →
+//! [`file`] → router → [`tier0`] or the base. No module calls upward.
+
+pub mod config;
+pub mod engine;
+pub mod errno;
+pub mod report;
