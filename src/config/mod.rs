@@ -1,5 +1,23 @@
 //! Configuration: what is in force, and where each value came from. Owns the parsing of `IRIS_…` variables and
 //! of the TOML file; may not touch mounts, Tier 0 or any store.
+//!
+//! The layers, from the weakest: defaults, the file that `IRIS_CONFIG` names, the variables, the command line.
+//! [`Config::load`] runs at the start of every process under Iris, so without a file it reads none.
+
+mod env;
+mod error;
+mod file;
+mod keys;
+mod load;
+mod mounts;
+mod show;
+mod value;
+
+pub use env::{Environment, Variable};
+pub use error::{ConfigError, Place};
+pub use keys::{CONFIG, DISABLE, Id, KEYS, Key, LIBRARY, MOUNT, VARIABLES, by_name, by_variable, nearest};
+pub use show::{Row, default_file};
+pub use value::{show_size, size};
 
 use std::path::PathBuf;
 
@@ -55,8 +73,58 @@ pub struct Tier0 {
     pub flush_after_ms: u64,
 }
 
+impl Default for Tier0 {
+    fn default() -> Self {
+        Tier0 { path: None, memory: 64 << 20, storage_path: None, storage: 0, flush_after_ms: 1000 }
+    }
+}
+
+/// What a mount has when nothing says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// See [`Mount::threshold`].
+    pub threshold: u64,
+    /// See [`Mount::consistency`].
+    pub consistency: Consistency,
+    /// See [`Mount::settle`].
+    pub settle: Settle,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { threshold: 64 << 10, consistency: Consistency::Posix, settle: Settle::Close }
+    }
+}
+
+/// Where a value came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// Nobody set it.
+    #[default]
+    Default,
+    /// This line of [`Config::file`].
+    File(u32),
+    /// This variable.
+    Variable(&'static str),
+    /// An option of the command `iris`.
+    CommandLine,
+}
+
+/// Where the settings of one mount came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct MountOrigins {
+    /// The mount itself.
+    pub mount: Origin,
+    /// Its threshold.
+    pub threshold: Origin,
+    /// Its consistency.
+    pub consistency: Origin,
+    /// Its settling.
+    pub settle: Origin,
+}
+
 /// All of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Config {
     /// Mounts, longest root first, so that the first match is the nearest (nested mounts).
     pub mounts: Vec<Mount>,
@@ -66,4 +134,19 @@ pub struct Config {
     pub report: Option<PathBuf>,
     /// `IRIS_LOG`: 0 nothing, 1 errors, 2 warnings, 3 information, 4 each decision.
     pub log: u8,
+    /// `IRIS_DISABLE`: Iris is switched off. Then there are no mounts either.
+    pub disabled: bool,
+    /// What mounts have that do not say otherwise.
+    pub defaults: Options,
+    /// The TOML file, absolute, when there is one.
+    pub file: Option<PathBuf>,
+    /// Where each key came from, by [`Id`].
+    pub origins: [Origin; KEYS.len()],
+    /// Where the settings of each mount came from, in the order of `mounts`.
+    pub mount_origins: Vec<MountOrigins>,
+    /// Variables that begin with `IRIS_` and mean nothing here.
+    pub unknown: Vec<String>,
+    /// Whether a path in a variable was relative: then [`Config::variables`] differ from those of the process,
+    /// and a child that starts in another directory needs the former.
+    pub relative: bool,
 }

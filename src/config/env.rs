@@ -1,0 +1,127 @@
+//! The `IRIS_…` variables of a process, and what the command line adds to them. Owns the one walk over the
+//! environment; does not know what the variables mean.
+
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+
+/// One setting as text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name, beginning with `IRIS_`.
+    pub name: String,
+    /// Its value, as the environment has it.
+    pub value: Vec<u8>,
+    /// The option of the command `iris` that gave it; `None` when the environment did.
+    pub option: Option<&'static str>,
+}
+
+/// What [`super::Config::load`] reads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Environment {
+    variables: Vec<Variable>,
+    mounts: Vec<Vec<u8>>,
+}
+
+unsafe extern "C" {
+    // glibc's; std::env would copy every variable, and this runs at the start of every process.
+    static environ: *const *const libc::c_char;
+}
+
+impl Environment {
+    /// Nothing set.
+    pub fn new() -> Environment {
+        Environment::default()
+    }
+
+    /// The variables of this process. Reads nothing but the environment and allocates only for `IRIS_…`.
+    pub fn process() -> Environment {
+        let mut env = Environment::default();
+        // SAFETY: `environ` is glibc's own variable, always a valid object; it is null or points to an array of
+        // C strings that ends with a null. The array may be replaced by setenv in another thread, as getenv's
+        // own may: this runs before the program has threads (in the library) or in a program without any (iris).
+        let mut at = unsafe { environ };
+        if at.is_null() {
+            return env;
+        }
+        loop {
+            // SAFETY: `at` walks that array and stops at its null.
+            let entry = unsafe { *at };
+            if entry.is_null() {
+                return env;
+            }
+            // SAFETY: each entry before the null is a C string that lives as long as the environment is not
+            // changed, and it is copied below before anything else runs.
+            let text = unsafe { CStr::from_ptr(entry) }.to_bytes();
+            if text.starts_with(b"IRIS_") {
+                if let Some(eq) = text.iter().position(|b| *b == b'=') {
+                    env.push(&text[..eq], &text[eq + 1..]);
+                }
+            }
+            // SAFETY: not yet at the null, so the next element exists.
+            at = unsafe { at.add(1) };
+        }
+    }
+
+    /// As getenv does, the first of two with one name wins; an empty value is no value.
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        let name = String::from_utf8_lossy(name);
+        if !value.is_empty() && !self.variables.iter().any(|v| v.name == name) {
+            self.variables.push(Variable { name: name.into_owned(), value: value.to_vec(), option: None });
+        }
+    }
+
+    /// Sets a variable as the environment would.
+    pub fn set(&mut self, name: &str, value: impl AsRef<OsStr>) -> &mut Environment {
+        self.variables.retain(|v| v.name != name);
+        self.push(name.as_bytes(), value.as_ref().as_bytes());
+        self
+    }
+
+    /// Sets a variable for an option of the command line, which is then named as its origin.
+    pub fn set_by_option(&mut self, name: &str, value: impl AsRef<OsStr>, option: &'static str) {
+        self.variables.retain(|v| v.name != name);
+        let value = value.as_ref().as_bytes().to_vec();
+        self.variables.push(Variable { name: name.to_string(), value, option: Some(option) });
+    }
+
+    /// Adds a mount from the command line: `DIR[,key=value…]`, in which a colon has no meaning.
+    pub fn add_mount(&mut self, entry: impl AsRef<OsStr>) {
+        self.mounts.push(entry.as_ref().as_bytes().to_vec());
+    }
+
+    /// All variables.
+    pub fn variables(&self) -> &[Variable] {
+        &self.variables
+    }
+
+    /// The value of one.
+    pub fn get(&self, name: &str) -> Option<&Variable> {
+        self.variables.iter().find(|v| v.name == name)
+    }
+
+    /// The mounts of the command line.
+    pub fn mounts(&self) -> &[Vec<u8>] {
+        &self.mounts
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_is_unset_and_the_first_wins() {
+        let mut env = Environment::new();
+        env.push(b"IRIS_LOG", b"");
+        assert_eq!(env.get("IRIS_LOG"), None);
+        env.push(b"IRIS_LOG", b"1");
+        env.push(b"IRIS_LOG", b"2");
+        assert_eq!(env.get("IRIS_LOG").unwrap().value, b"1");
+    }
+
+    #[test]
+    fn the_process_has_only_its_iris_variables() {
+        assert!(Environment::process().variables().iter().all(|v| v.name.starts_with("IRIS_")));
+        assert!(std::env::vars_os().count() > 0, "this test needs an environment");
+    }
+}

@@ -1,0 +1,319 @@
+//! From text to [`Config`]: the layers (file, variables, command line), which of them wins, and where each value
+//! came from. Reads the environment it is given, the file, and the names of directories; nothing else.
+
+use super::error::{ConfigError, Site};
+use super::keys::{self, Id, KEYS, Key};
+use super::{Config, Consistency, Environment, Mount, MountOrigins, Options, Origin, Settle};
+use super::{file, mounts, value};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Which layer a setting belongs to; the later one wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layer {
+    File,
+    Environment,
+}
+
+/// What one layer says about mounts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Wish {
+    threshold: Option<(u64, Origin)>,
+    consistency: Option<(Consistency, Origin)>,
+    settle: Option<(Settle, Origin)>,
+}
+
+impl Wish {
+    fn set(&mut self, key: &Key, text: &str, origin: Origin) -> Result<(), String> {
+        match key.id {
+            Id::Threshold => self.threshold = Some((value::size(text)?, origin)),
+            Id::Consistency => {
+                self.consistency = Some((value::choice(text, &Consistency::NAMES)?, origin));
+            }
+            Id::Settle => self.settle = Some((value::choice(text, &Settle::NAMES)?, origin)),
+            _ => return Err(format!("{} is not a setting of a mount", key.name)),
+        }
+        Ok(())
+    }
+
+    /// This wish where it says something, else the other.
+    fn or(self, other: Wish) -> Wish {
+        Wish {
+            threshold: self.threshold.or(other.threshold),
+            consistency: self.consistency.or(other.consistency),
+            settle: self.settle.or(other.settle),
+        }
+    }
+}
+
+struct Draft {
+    root: Vec<u8>,
+    origin: Origin,
+    file: Wish,
+    environment: Wish,
+}
+
+/// A configuration in the making.
+#[derive(Default)]
+pub(super) struct Builder {
+    config: Config,
+    drafts: Vec<Draft>,
+    file: Wish,
+    environment: Wish,
+    /// Where `tier0.storage` was set, for the one rule that joins two keys.
+    storage_place: Option<super::Place>,
+}
+
+impl Config {
+    /// What is in force, from the variables (and options) in `env` and the file that they name.
+    ///
+    /// Without `IRIS_CONFIG` no file is read: the cost is that of resolving the names of the mounts.
+    pub fn load(env: &Environment) -> Result<Config, ConfigError> {
+        if let Some(v) = env.get(keys::DISABLE) {
+            let text = String::from_utf8_lossy(&v.value);
+            let site = site_of(v);
+            if value::switch(&text).map_err(|why| bad(site, keys::DISABLE, &text, why))? {
+                // Before all else: a broken configuration must not keep anyone from switching it off.
+                return Ok(Config { disabled: true, ..Config::default() });
+            }
+        }
+        let mut builder = Builder::default();
+        if let Some(v) = env.get(keys::CONFIG) {
+            let path = Path::new(OsStr::from_bytes(&v.value));
+            let path = absolute(path, &mut builder.config.relative)
+                .map_err(|source| ConfigError::Unreadable { path: path.to_path_buf(), source })?;
+            file::read(&mut builder, &path)?;
+            builder.config.file = Some(path);
+        }
+        for v in env.variables() {
+            let site = site_of(v);
+            match v.name.as_str() {
+                keys::MOUNT => {
+                    for text in mounts::split(&v.value) {
+                        builder.mount_entry(text, site)?;
+                    }
+                }
+                keys::CONFIG | keys::DISABLE | keys::LIBRARY => {}
+                name => match keys::by_variable(name) {
+                    Some(key) => builder.set(key, &v.value, site, Layer::Environment)?,
+                    None => builder.unknown_variable(name, site)?,
+                },
+            }
+        }
+        for text in env.mounts() {
+            builder.mount_entry_unsplit(text)?;
+        }
+        builder.finish()
+    }
+
+    /// As [`Config::load`], with the text of the file given, and no variables.
+    pub fn parse(path: &Path, text: &str) -> Result<Config, ConfigError> {
+        let mut builder = Builder::default();
+        file::parse(&mut builder, path, text)?;
+        builder.config.file = Some(path.to_path_buf());
+        builder.finish()
+    }
+}
+
+fn site_of(v: &super::Variable) -> Site<'_> {
+    match v.option {
+        Some(option) => Site::CommandLine(option),
+        None => Site::Variable(&v.name),
+    }
+}
+
+fn bad(site: Site<'_>, key: &str, value: &str, why: String) -> ConfigError {
+    ConfigError::BadValue { place: site.place(), key: key.to_string(), value: value.to_string(), why }
+}
+
+/// An absolute path, without looking at it; says so when that depended on the current directory.
+fn absolute(path: &Path, relative: &mut bool) -> std::io::Result<PathBuf> {
+    *relative |= path.is_relative();
+    std::path::absolute(path)
+}
+
+impl Builder {
+    /// One key of the file's top or of [tier0], or one variable.
+    pub(super) fn set(
+        &mut self,
+        key: &'static Key,
+        bytes: &[u8],
+        site: Site<'_>,
+        layer: Layer,
+    ) -> Result<(), ConfigError> {
+        let text = String::from_utf8_lossy(bytes);
+        let origin = origin(site, key.variable);
+        let fail = |why| bad(site, key.name, &text, why);
+        let config = &mut self.config;
+        match key.id {
+            Id::Threshold | Id::Consistency | Id::Settle => {
+                let wish = if layer == Layer::File { &mut self.file } else { &mut self.environment };
+                return wish.set(key, &text, origin).map_err(fail);
+            }
+            Id::Tier0Memory => config.tier0.memory = value::size(&text).map_err(fail)?,
+            Id::Tier0Storage => {
+                config.tier0.storage = value::size(&text).map_err(fail)?;
+                self.storage_place = Some(site.place());
+            }
+            Id::Tier0FlushAfterMs => {
+                config.tier0.flush_after_ms = value::milliseconds(&text).map_err(fail)?
+            }
+            Id::Tier0Path => config.tier0.path = path(bytes, site, &mut config.relative).map_err(fail)?,
+            Id::Tier0StoragePath => {
+                config.tier0.storage_path = path(bytes, site, &mut config.relative).map_err(fail)?;
+            }
+            Id::Report => config.report = path(bytes, site, &mut config.relative).map_err(fail)?,
+            Id::Log => config.log = value::level(&text).map_err(fail)?,
+        }
+        config.origins[key.id as usize] = origin;
+        Ok(())
+    }
+
+    /// The draft of a mount, new or known already.
+    pub(super) fn mount(&mut self, root: Vec<u8>, site: Site<'_>, layer: Layer) -> usize {
+        let origin = origin(site, keys::MOUNT);
+        if let Some(i) = self.drafts.iter().position(|d| d.root == root) {
+            if layer == Layer::Environment {
+                self.drafts[i].origin = origin;
+            }
+            return i;
+        }
+        self.drafts.push(Draft { root, origin, file: Wish::default(), environment: Wish::default() });
+        self.drafts.len() - 1
+    }
+
+    /// One option of a mount.
+    pub(super) fn set_mount(
+        &mut self,
+        mount: usize,
+        key: &Key,
+        text: &str,
+        site: Site<'_>,
+        layer: Layer,
+    ) -> Result<(), ConfigError> {
+        let draft = &mut self.drafts[mount];
+        let wish = if layer == Layer::File { &mut draft.file } else { &mut draft.environment };
+        wish.set(key, text, origin(site, keys::MOUNT)).map_err(|why| bad(site, key.name, text, why))
+    }
+
+    fn mount_entry(&mut self, text: &[u8], site: Site<'_>) -> Result<(), ConfigError> {
+        let entry = mounts::entry(text, site)?;
+        self.config.relative |= !entry.dir.starts_with(b"/");
+        let root = mounts::resolve(&entry.dir, site)?;
+        let mount = self.mount(root, site, Layer::Environment);
+        for (word, text) in &entry.options {
+            let per_mount = || KEYS.iter().filter(|k| k.is_per_mount()).map(|k| k.name);
+            let Some(key) = keys::by_name(word).filter(|k| k.is_per_mount()) else {
+                return Err(ConfigError::UnknownKey {
+                    place: site.place(),
+                    key: word.clone(),
+                    nearest: keys::nearest(word, per_mount()).map(str::to_string),
+                    valid: per_mount().collect::<Vec<_>>().join(", "),
+                });
+            };
+            self.set_mount(mount, key, text, site, Layer::Environment)?;
+        }
+        Ok(())
+    }
+
+    /// An entry of the command line: one shell word names one directory, so its colons are its own.
+    fn mount_entry_unsplit(&mut self, text: &[u8]) -> Result<(), ConfigError> {
+        self.mount_entry(text, Site::CommandLine("--mount"))
+    }
+
+    /// Other software may have variables with our prefix, so only one that must be a misspelling is an error;
+    /// the others are kept for the command to warn about.
+    fn unknown_variable(&mut self, name: &str, site: Site<'_>) -> Result<(), ConfigError> {
+        let known = || KEYS.iter().map(|k| k.variable).chain(keys::VARIABLES.iter().map(|(name, _)| *name));
+        let nearest = keys::nearest(name, known());
+        let misspelt = nearest.is_some_and(|near| {
+            keys::distance(name, near) <= (name.len().saturating_sub("IRIS_".len()) / 3).min(2)
+        });
+        if misspelt || name.starts_with("IRIS_TIER0_") {
+            return Err(ConfigError::UnknownKey {
+                place: site.place(),
+                key: name.to_string(),
+                nearest: nearest.map(str::to_string),
+                valid: known().collect::<Vec<_>>().join(", "),
+            });
+        }
+        self.config.unknown.push(name.to_string());
+        Ok(())
+    }
+
+    /// Joins the layers.
+    fn finish(self) -> Result<Config, ConfigError> {
+        let Builder { mut config, mut drafts, file, environment, storage_place } = self;
+        if config.tier0.storage > 0 && config.tier0.storage_path.is_none() {
+            let place = storage_place.unwrap_or(super::Place::Variable("IRIS_TIER0_STORAGE".into()));
+            return Err(ConfigError::Conflict {
+                place,
+                why: "tier0.storage is set, but tier0.storage_path (IRIS_TIER0_STORAGE_PATH) does not say where"
+                    .into(),
+            });
+        }
+        if config.tier0.storage == 0 && config.tier0.storage_path.take().is_some() {
+            config.origins[Id::Tier0StoragePath as usize] = Origin::Default;
+        }
+        let base = Options::default();
+        let all = environment.or(file);
+        config.defaults = options(all, base);
+        for (id, origin) in [
+            (Id::Threshold, all.threshold.map(|w| w.1)),
+            (Id::Consistency, all.consistency.map(|w| w.1)),
+            (Id::Settle, all.settle.map(|w| w.1)),
+        ] {
+            config.origins[id as usize] = origin.unwrap_or_default();
+        }
+        // Longest first, so that the first match is the nearest; the rest of the order only has to be fixed.
+        drafts.sort_by(|a, b| b.root.len().cmp(&a.root.len()).then_with(|| a.root.cmp(&b.root)));
+        for draft in drafts {
+            let wish = draft.environment.or(environment).or(draft.file).or(file);
+            let Options { threshold, consistency, settle } = options(wish, base);
+            config.mounts.push(Mount { root: draft.root, threshold, consistency, settle });
+            config.mount_origins.push(MountOrigins {
+                mount: draft.origin,
+                threshold: wish.threshold.map(|w| w.1).unwrap_or_default(),
+                consistency: wish.consistency.map(|w| w.1).unwrap_or_default(),
+                settle: wish.settle.map(|w| w.1).unwrap_or_default(),
+            });
+        }
+        Ok(config)
+    }
+}
+
+fn options(wish: Wish, base: Options) -> Options {
+    Options {
+        threshold: wish.threshold.map_or(base.threshold, |w| w.0),
+        consistency: wish.consistency.map_or(base.consistency, |w| w.0),
+        settle: wish.settle.map_or(base.settle, |w| w.0),
+    }
+}
+
+fn origin(site: Site<'_>, variable: &'static str) -> Origin {
+    match site {
+        Site::File { line, .. } => Origin::File(line),
+        Site::Variable(_) => Origin::Variable(variable),
+        Site::CommandLine(_) => Origin::CommandLine,
+    }
+}
+
+/// A path: relative ones in the file are meant from the file's folder, others from the current directory. An
+/// empty one (`--set report=`) takes back what another layer said.
+fn path(bytes: &[u8], site: Site<'_>, relative: &mut bool) -> Result<Option<PathBuf>, String> {
+    let path = Path::new(OsStr::from_bytes(bytes));
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    if bytes.windows(3).any(|w| w == b"://") {
+        return Err("a path is needed; addresses are not supported by this version".into());
+    }
+    if bytes.contains(&0) {
+        return Err("a path cannot hold a zero byte".into());
+    }
+    match site {
+        Site::File { path: file, .. } => Ok(Some(file.parent().unwrap_or(Path::new("/")).join(path))),
+        _ => absolute(path, relative).map(Some).map_err(|e| format!("the current directory is gone ({e})")),
+    }
+}
