@@ -6,6 +6,15 @@
 extern char **environ;
 static char child[PATH_MAX], schild[PATH_MAX];
 
+/* The child prints too: wait for it before printing what the call itself gave. */
+#define SPAWN(expr)                                                                                                   \
+    do {                                                                                                              \
+        int e_ = (expr);                                                                                              \
+        if (!e_)                                                                                                      \
+            REAP(pid);                                                                                                \
+        say("%d: %s = %s\n", __LINE__, #expr, ename(e_));                                                             \
+    } while (0)
+
 static void spawned(const char *program, int fd)
 {
     char n[16];
@@ -13,12 +22,9 @@ static void spawned(const char *program, int fd)
     char *args[] = {(char *)program, "write", n, NULL};
     char *bare[] = {"X=spawn", NULL};
     pid_t pid;
-    E(posix_spawn(&pid, program, NULL, NULL, args, environ));
-    REAP(pid);
-    E(posix_spawn(&pid, program, NULL, NULL, args, bare));
-    REAP(pid);
-    E(posix_spawnp(&pid, program, NULL, NULL, args, bare));
-    REAP(pid);
+    SPAWN(posix_spawn(&pid, program, NULL, NULL, args, environ));
+    SPAWN(posix_spawn(&pid, program, NULL, NULL, args, bare));
+    SPAWN(posix_spawnp(&pid, program, NULL, NULL, args, bare));
 
     /* the child's standard streams become files of the mount, opened by the child itself */
     char *std[] = {(char *)program, "std", "0", NULL};
@@ -27,8 +33,7 @@ static void spawned(const char *program, int fd)
     posix_spawn_file_actions_addopen(&fa, 0, P("input"), O_RDONLY, 0);
     posix_spawn_file_actions_addopen(&fa, 1, P("spawn-out"), O_CREAT | O_WRONLY | O_TRUNC, 0640);
     posix_spawn_file_actions_adddup2(&fa, fd, 2);
-    E(posix_spawn(&pid, program, &fa, NULL, std, environ));
-    REAP(pid);
+    SPAWN(posix_spawn(&pid, program, &fa, NULL, std, environ));
     posix_spawn_file_actions_destroy(&fa);
     FILE_IS("spawn-out");
     R(lseek(fd, 0, SEEK_CUR));
@@ -41,14 +46,13 @@ static void spawned(const char *program, int fd)
     posix_spawn_file_actions_adddup2(&fa, in, 0);
     posix_spawn_file_actions_addclose(&fa, in);
     posix_spawn_file_actions_adddup2(&fa, fd, 1);
-    E(posix_spawn(&pid, program, &fa, NULL, std, bare));
-    REAP(pid);
+    SPAWN(posix_spawn(&pid, program, &fa, NULL, std, bare));
     posix_spawn_file_actions_destroy(&fa);
     R(lseek(in, 0, SEEK_CUR));
     R(close(in));
     R(write(fd, "parent ", 7));
     CONTENT(fd);
-    E(posix_spawn(&pid, "/no/such/program", NULL, NULL, args, environ));
+    SPAWN(posix_spawn(&pid, "/no/such/program", NULL, NULL, args, environ));
 }
 
 int main(int argc, char **argv)
