@@ -1,0 +1,104 @@
+//! Random scripts of file operations by several processes, run on a plain directory and on a mount: the kernel is
+//! the model, and every answer and everything left must agree.
+//!
+//! `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for more than the seeded slice;
+//! `IRIS_MODEL_SCRIPT` replays one file. A failure prints a minimal script and keeps it in
+//! `tests/model/regressions`, whose scripts are replayed first.
+
+#[path = "model/bed.rs"]
+mod bed;
+#[path = "model/run.rs"]
+mod run;
+#[path = "model/script.rs"]
+mod script;
+#[path = "model/search.rs"]
+mod search;
+#[path = "model/strategy.rs"]
+mod strategy;
+#[path = "model/tree.rs"]
+mod tree;
+
+use run::{Drivers, Way};
+use script::Script;
+use search::{Effort, Failure};
+use std::path::Path;
+use std::time::Duration;
+
+fn replay(drivers: &Drivers, path: &Path, way: &Way) -> Result<(), String> {
+    let text = std::fs::read_to_string(path).map_err(|e| e.to_string())?;
+    let script: Script = text.parse()?;
+    for _ in 0..3 {
+        search::check(drivers, &script, way).map_err(|d| format!("{}:\n{text}\n{d}", path.display()))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn regressions_stay_fixed() {
+    let drivers = Drivers::build();
+    let way = Way::Iris(bed::library());
+    if let Some(path) = std::env::var_os("IRIS_MODEL_SCRIPT") {
+        return replay(&drivers, Path::new(&path), &way).unwrap_or_else(|e| panic!("{e}"));
+    }
+    let folder = std::fs::read_dir(search::regressions()).expect("the folder of regressions");
+    let mut paths: Vec<_> = folder.map(|e| e.expect("an entry").path()).collect();
+    paths.retain(|p| p.extension().is_some_and(|e| e == "script"));
+    paths.sort();
+    let failed: Vec<String> = paths.iter().filter_map(|p| replay(&drivers, p, &way).err()).collect();
+    assert!(failed.is_empty(), "{} of {} fail again:\n{}", failed.len(), paths.len(), failed.join("\n"));
+}
+
+#[test]
+fn random_scripts_agree_with_the_kernel() {
+    let drivers = Drivers::build();
+    let effort = Effort::from_environment();
+    let (tried, failure) = search::search(&drivers, &Way::Iris(bed::library()), &effort);
+    eprintln!("{tried} scripts from seed {}", effort.seed);
+    if let Some(failure) = failure {
+        let path = search::save(&failure);
+        panic!("kept as {}:\n{}\n{}", path.display(), failure.script, failure.difference);
+    }
+}
+
+/// Without this, a script whose result is chance would be blamed on Iris.
+#[test]
+fn the_kernel_agrees_with_itself() {
+    let drivers = Drivers::build();
+    let seed = bed::number("IRIS_MODEL_SEED").unwrap_or(1);
+    let cases = bed::number("IRIS_MODEL_NATIVE_CASES").unwrap_or(60);
+    let effort = Effort {
+        cases,
+        time: Duration::from_secs(u64::MAX),
+        seed: seed + 1_000_000,
+        shrinking: Duration::from_secs(60),
+    };
+    let (_, failure) = search::search(&drivers, &Way::Native, &effort);
+    if let Some(Failure { script, difference }) = failure {
+        panic!("{script}\n{difference}");
+    }
+}
+
+/// Each of these libraries has one of the faults that this suite is there to find.
+#[test]
+fn faulty_libraries_are_found_out() {
+    let drivers = Drivers::build();
+    for fault in ["LOSE_WRITE", "DROP_BYTE", "STALE_SIZE", "TOUCH_ERRNO", "SCRIBBLE", "LOSE_ON_KILL"] {
+        let define = format!("-D{fault}");
+        let library = bed::compile(
+            &format!("model-faulty-{fault}.so"),
+            &["model/faulty.c"],
+            &["-shared", "-fPIC", &define],
+        );
+        let effort = Effort {
+            cases: 300,
+            time: Duration::from_secs(u64::MAX),
+            seed: 2_000_000,
+            shrinking: Duration::from_secs(2),
+        };
+        let (tried, failure) = search::search(&drivers, &Way::Preload(library), &effort);
+        let failure = failure.unwrap_or_else(|| panic!("{fault} was not found in {tried} scripts"));
+        eprintln!("{fault} found by script {tried}, shrunk to {} operations", failure.script.ops.len());
+        let text = failure.script.to_string();
+        assert_eq!(text.parse::<Script>().as_ref(), Ok(&failure.script), "a regression file says the same");
+    }
+}

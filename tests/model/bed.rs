@@ -1,0 +1,159 @@
+//! What the suites of random tests share: finding the built library and command, compiling C programs, private
+//! folders, and a seed that is printed. Owns nothing of what is tested.
+#![allow(dead_code, reason = "each suite includes this module and none uses all of it")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The folder of this package.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A release artefact: next to the profile folder of the command that this test was built with.
+fn artefact(name: &str, variable: &str) -> PathBuf {
+    let path = match std::env::var_os(variable) {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_BIN_EXE_iris"))
+            .parent()
+            .and_then(Path::parent)
+            .expect("the command lies in a profile's folder")
+            .join("release")
+            .join(name),
+    };
+    assert!(path.exists(), "{} is missing: run `cargo build --release --workspace` first", path.display());
+    path
+}
+
+/// The preload library under test; `IRIS_TEST_LIBRARY` names another one.
+pub fn library() -> PathBuf {
+    artefact("libiris.so", "IRIS_TEST_LIBRARY")
+}
+
+/// The command under test; `IRIS_TEST_COMMAND` names another one.
+pub fn command() -> PathBuf {
+    artefact("iris", "IRIS_TEST_COMMAND")
+}
+
+/// Compiles C sources (relative to `tests/`) and returns the program or library.
+pub fn compile(name: &str, sources: &[&str], flags: &[&str]) -> PathBuf {
+    static TURN: AtomicU32 = AtomicU32::new(0);
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    // Other tests, in other processes too, may be compiling or running the same program.
+    let fresh =
+        out.with_extension(format!("{}-{}", std::process::id(), TURN.fetch_add(1, Ordering::Relaxed)));
+    let result = Command::new("gcc")
+        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-g", "-o"])
+        .arg(&fresh)
+        .args(flags)
+        .args(sources.iter().map(|s| root().join("tests").join(s)))
+        .args(["-pthread", "-ldl"])
+        .output()
+        .expect("gcc runs (Debian: apt-get install gcc libc6-dev)");
+    assert!(result.status.success(), "gcc {sources:?}:\n{}", String::from_utf8_lossy(&result.stderr));
+    std::fs::rename(&fresh, &out).expect("the program can be put into place");
+    out
+}
+
+/// A private folder on the disk of temporary files.
+pub fn folder(what: &str) -> tempfile::TempDir {
+    tempfile::Builder::new().prefix(&format!("iris-{what}.")).tempdir().expect("a temporary folder")
+}
+
+/// A private folder for a pool, in memory where there is such a place.
+pub fn pool_folder(what: &str) -> tempfile::TempDir {
+    let shm = Path::new("/dev/shm");
+    let made = tempfile::Builder::new().prefix(&format!("iris-{what}.")).tempdir_in(shm);
+    made.unwrap_or_else(|_| folder(what))
+}
+
+/// A number from the environment.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable} must be a number, not {text}")))
+}
+
+/// A small generator of numbers (splitmix64), for what needs no shrinking.
+#[derive(Clone)]
+pub struct Random(pub u64);
+
+impl Random {
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut x = self.0;
+        x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ (x >> 31)
+    }
+
+    /// A number below `n`.
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+
+    /// One of several.
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        of[self.below(of.len() as u64) as usize]
+    }
+
+    /// A number below `n` whose magnitude, not value, is evenly spread.
+    pub fn magnitude(&mut self, n: u64) -> u64 {
+        let bits = self.below(64 - u64::from(n.leading_zeros()) + 1);
+        self.below((1u64 << bits).min(n))
+    }
+}
+
+/// The `IRIS_…` variables of one run.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// `IRIS_THRESHOLD`
+    pub threshold: u64,
+    /// `IRIS_TIER0_MEMORY`
+    pub memory: u64,
+    /// `IRIS_TIER0_FLUSH_AFTER_MS`
+    pub flush_ms: u64,
+    /// `IRIS_SETTLE`
+    pub settle: &'static str,
+}
+
+impl Setting {
+    /// Puts the mount, the pool and everything else of this run into a command's environment, and nothing else
+    /// that begins with `IRIS_`.
+    pub fn apply(&self, command: &mut Command, mount: &Path, pool: &Path) {
+        clear(command);
+        command
+            .env("IRIS_MOUNT", mount)
+            .env("IRIS_TIER0_PATH", pool)
+            .env("IRIS_THRESHOLD", self.threshold.to_string())
+            .env("IRIS_TIER0_MEMORY", self.memory.to_string())
+            .env("IRIS_TIER0_FLUSH_AFTER_MS", self.flush_ms.to_string())
+            .env("IRIS_SETTLE", self.settle)
+            .env("IRIS_CONSISTENCY", "posix")
+            .env("IRIS_LOG", std::env::var("IRIS_TEST_LOG").unwrap_or_else(|_| "error".into()));
+    }
+
+    /// Runs `iris drain` and insists that it succeeds.
+    pub fn drain(&self, mount: &Path, pool: &Path) {
+        let mut drain = Command::new(command());
+        self.apply(&mut drain, mount, pool);
+        let out = drain.arg("drain").output().expect("iris drain runs");
+        assert!(
+            out.status.success(),
+            "iris drain: {}\n{}{}",
+            out.status,
+            String::from_utf8_lossy(&out.stdout),
+            String::from_utf8_lossy(&out.stderr)
+        );
+    }
+}
+
+/// Removes every `IRIS_` variable of the test's own environment from a command's.
+pub fn clear(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("IRIS_") || name == "LD_PRELOAD" {
+            command.env_remove(name);
+        }
+    }
+}

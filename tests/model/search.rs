@@ -1,0 +1,137 @@
+//! The search for a script on which two ways disagree, its shrinking, and the regression files. Owns how long all
+//! of it takes.
+
+use crate::bed;
+use crate::run::{self, Drivers, Way};
+use crate::script::Script;
+use crate::strategy;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// A disagreement.
+pub struct Failure {
+    /// The script, as small as could be found.
+    pub script: Script,
+    /// How the ways differ on it.
+    pub difference: String,
+}
+
+/// Compares the two ways on one script.
+pub fn check(drivers: &Drivers, script: &Script, way: &Way) -> Result<(), String> {
+    let native = run::run(drivers, script, &Way::Native);
+    let other = run::run(drivers, script, way);
+    match run::difference(script, &native, &other) {
+        None => Ok(()),
+        Some(difference) => Err(difference),
+    }
+}
+
+/// How much to try.
+pub struct Effort {
+    /// Cases at most.
+    pub cases: u64,
+    /// Time at most, shrinking not counted.
+    pub time: Duration,
+    /// The seed of the first case; the next one has the next number.
+    pub seed: u64,
+    /// Time for shrinking.
+    pub shrinking: Duration,
+}
+
+impl Effort {
+    /// A seeded slice, or what `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for.
+    pub fn from_environment() -> Effort {
+        let seconds = bed::number("IRIS_MODEL_SECONDS");
+        let cases = bed::number("IRIS_MODEL_CASES");
+        Effort {
+            cases: cases.unwrap_or(if seconds.is_some() { u64::MAX } else { 400 }),
+            time: Duration::from_secs(seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 40 })),
+            seed: bed::number("IRIS_MODEL_SEED").unwrap_or(1),
+            shrinking: Duration::from_secs(bed::number("IRIS_MODEL_SHRINK_SECONDS").unwrap_or(60)),
+        }
+    }
+}
+
+/// Tries scripts until one fails or the effort is spent; returns how many were tried.
+pub fn search(drivers: &Drivers, way: &Way, effort: &Effort) -> (u64, Option<Failure>) {
+    let start = Instant::now();
+    let mut tried = 0;
+    while tried < effort.cases && start.elapsed() < effort.time {
+        let mut seed = [0u8; 32];
+        seed[..8].copy_from_slice(&(effort.seed + tried).to_le_bytes());
+        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &seed);
+        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+        let tree = strategy::scripts().new_tree(&mut runner).expect("the strategy makes a script");
+        tried += 1;
+        let script = tree.current();
+        if let Err(difference) = check(drivers, &script, way) {
+            eprintln!("seed {} fails; shrinking {} operations", effort.seed + tried - 1, script.ops.len());
+            let first = Failure { script, difference };
+            return (tried, Some(shrink(drivers, way, tree, first, effort.shrinking)));
+        }
+    }
+    (tried, None)
+}
+
+/// Background threads may make a failure come and go, so a smaller script gets several chances to fail.
+fn fails(drivers: &Drivers, script: &Script, way: &Way) -> Option<String> {
+    (0..3).find_map(|_| check(drivers, script, way).err())
+}
+
+fn shrink(
+    drivers: &Drivers,
+    way: &Way,
+    mut tree: impl ValueTree<Value = Script>,
+    first: Failure,
+    time: Duration,
+) -> Failure {
+    let start = Instant::now();
+    let mut best = first;
+    // By hand first: dropping operations from the end and in halves is quicker than value by value.
+    let mut span = best.script.ops.len() / 2;
+    while span > 0 && start.elapsed() < time {
+        let mut at = 0;
+        while at < best.script.ops.len() && start.elapsed() < time {
+            let mut smaller = best.script.clone();
+            smaller.ops.drain(at..(at + span).min(smaller.ops.len()));
+            match fails(drivers, &smaller, way) {
+                Some(difference) => best = Failure { script: smaller, difference },
+                None => at += span,
+            }
+        }
+        span /= 2;
+    }
+    // Then the numbers, through the strategies, as long as what comes out is no longer than what there is.
+    let reached = best.script.ops.len();
+    let mut moved = tree.simplify();
+    while moved && start.elapsed() < time {
+        let smaller = tree.current();
+        if let Some(difference) = fails(drivers, &smaller, way) {
+            if smaller.ops.len() <= reached {
+                best = Failure { script: smaller, difference };
+            }
+            moved = tree.simplify();
+        } else {
+            moved = tree.complicate();
+        }
+    }
+    best
+}
+
+/// Where minimal scripts are kept.
+pub fn regressions() -> PathBuf {
+    bed::root().join("tests/model/regressions")
+}
+
+/// Keeps a failure, to be replayed first from then on.
+pub fn save(failure: &Failure) -> PathBuf {
+    let text = failure.script.to_string();
+    let name =
+        text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
+    let path = regressions().join(format!("{name:016x}.script"));
+    let said: String = failure.difference.lines().map(|l| format!("# {l}\n")).collect();
+    std::fs::write(&path, said + &text).expect("a regression file can be written");
+    path
+}
