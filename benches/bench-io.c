@@ -1,0 +1,156 @@
+/* One timed stretch of plain file I/O, open to close, and the check that its bytes are right. It knows nothing of
+ * Iris: the same binary runs natively and preloaded.
+ *   bench-io write|over|read|fill|verify|verify-over FILE BLOCK COUNT seq|perm|repl
+ *     write        COUNT writes of BLOCK bytes to a new file          over   the same on a file that fill made
+ *     read         COUNT reads of BLOCK bytes, untimed second pass compares every byte
+ *     fill         makes the file that over and read want             verify what a write run must have left
+ *     seq in order; perm every block once in a random order; repl random blocks, some often and some never
+ * write, over and read print the seconds from before open to after close. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { POOL = 1 << 22 };
+static unsigned char *pool;
+static size_t block, count;
+static uint32_t *order;
+
+static void die(const char *what) {
+    fprintf(stderr, "bench-io: %s: %s\n", what, strerror(errno));
+    exit(1);
+}
+static void wrong(const char *what, size_t at) {
+    fprintf(stderr, "bench-io: %s in block %zu\n", what, at);
+    exit(1);
+}
+static uint64_t next(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    return *state;
+}
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* The bytes of write number n: a window of the pool that differs from one write to the next. */
+static const unsigned char *bytes_of(size_t n) { return pool + n * 8209 % (POOL - block); }
+
+static void choose(const char *how) {
+    uint64_t state = 88172645463325252u;
+    order = malloc(count * sizeof *order);
+    if (!order) die("malloc");
+    for (size_t i = 0; i < count; i++) order[i] = (uint32_t)i;
+    if (!strcmp(how, "perm"))
+        for (size_t i = count; i > 1; i--) {
+            size_t j = next(&state) % i;
+            uint32_t t = order[i - 1];
+            order[i - 1] = order[j];
+            order[j] = t;
+        }
+    else if (!strcmp(how, "repl"))
+        for (size_t i = 0; i < count; i++) order[i] = (uint32_t)(next(&state) % count);
+    else if (strcmp(how, "seq"))
+        die("the order is seq, perm or repl");
+}
+
+static double write_blocks(const char *name, int flags, int seek, size_t shift) {
+    double from = now();
+    int fd = open(name, flags, 0644);
+    if (fd < 0) die(name);
+    for (size_t i = 0; i < count; i++) {
+        ssize_t n = seek ? pwrite(fd, bytes_of(i + shift), block, (off_t)order[i] * (off_t)block)
+                         : write(fd, bytes_of(i + shift), block);
+        if (n != (ssize_t)block) die("write");
+    }
+    if (close(fd)) die("close");
+    return now() - from;
+}
+
+static double read_blocks(const char *name, int seek, int compare) {
+    unsigned char *into = malloc(block);
+    if (!into) die("malloc");
+    memset(into, 0, block);
+    double from = now();
+    int fd = open(name, O_RDONLY);
+    if (fd < 0) die(name);
+    for (size_t i = 0; i < count; i++) {
+        ssize_t n = seek ? pread(fd, into, block, (off_t)order[i] * (off_t)block) : read(fd, into, block);
+        if (n != (ssize_t)block) die("read");
+        if (compare && memcmp(into, bytes_of(order[i] + count), block)) wrong("wrong bytes were read", order[i]);
+    }
+    if (close(fd)) die("close");
+    double took = now() - from;
+    free(into);
+    return took;
+}
+
+static void verify(const char *name, int over) {
+    size_t *last = malloc(count * sizeof *last), highest = 0;
+    unsigned char *got = malloc(block), *hole = calloc(1, block);
+    if (!last || !got || !hole) die("malloc");
+    for (size_t i = 0; i < count; i++) last[i] = over ? i + count : SIZE_MAX;
+    for (size_t i = 0; i < count; i++) {
+        last[order[i]] = i;
+        if (order[i] > highest) highest = order[i];
+    }
+    if (over) highest = count - 1;
+    int fd = open(name, O_RDONLY);
+    if (fd < 0) die(name);
+    struct stat st;
+    if (fstat(fd, &st)) die("fstat");
+    if ((size_t)st.st_size != (highest + 1) * block) wrong("the file has the wrong size", highest);
+    for (size_t i = 0; i <= highest; i++) {
+        if (pread(fd, got, block, (off_t)i * (off_t)block) != (ssize_t)block) die("read");
+        if (memcmp(got, last[i] == SIZE_MAX ? hole : bytes_of(last[i]), block)) wrong("wrong bytes", i);
+    }
+    close(fd);
+}
+
+int main(int argc, char **argv) {
+    if (argc != 6) {
+        fprintf(stderr, "usage: bench-io write|over|read|fill|verify|verify-over FILE BLOCK COUNT seq|perm|repl\n");
+        return 2;
+    }
+    const char *what = argv[1], *name = argv[2], *how = argv[5];
+    block = strtoul(argv[3], NULL, 10);
+    count = strtoul(argv[4], NULL, 10);
+    if (!block || block > POOL / 2 || !count || count > UINT32_MAX) die("BLOCK or COUNT is out of range");
+    pool = malloc(POOL);
+    if (!pool) die("malloc");
+    uint64_t state = 0x2545f4914f6cdd1du;
+    for (size_t i = 0; i < POOL; i += 8) {
+        uint64_t r = next(&state);
+        memcpy(pool + i, &r, 8);
+    }
+    choose(how);
+    int seek = strcmp(how, "seq") != 0;
+    if (!strcmp(what, "write")) {
+        if (unlink(name) && errno != ENOENT) die(name);
+        printf("%.9f\n", write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, seek, 0));
+    } else if (!strcmp(what, "over")) {
+        printf("%.9f\n", write_blocks(name, O_WRONLY, seek, 0));
+    } else if (!strcmp(what, "fill")) {
+        write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, 0, count);
+    } else if (!strcmp(what, "read")) {
+        double took = read_blocks(name, seek, 0);
+        read_blocks(name, seek, 1);
+        printf("%.9f\n", took);
+    } else if (!strcmp(what, "verify")) {
+        verify(name, 0);
+    } else if (!strcmp(what, "verify-over")) {
+        verify(name, 1);
+    } else {
+        die("what?");
+    }
+    return 0;
+}
