@@ -1,0 +1,261 @@
+//! Hooks that look at or change what a file is rather than what it holds: stat, times, mode, owner, extended
+//! attributes, length, blocks, durability.
+
+use crate::descriptors::highest_descriptor;
+use crate::guard::{fail, inside, int, live, tell};
+use crate::hook::hooks;
+use crate::open::name;
+use crate::real::raw;
+use ::engine::engine::{self, Touch};
+use libc::{
+    c_char, c_int, c_uint, c_void, gid_t, mode_t, off_t, size_t, stat as Stat, timespec, timeval, uid_t,
+};
+
+/// After any stat: the size that the file has once its staged bytes are home.
+fn corrected(result: c_int, st: *mut Stat) -> c_int {
+    if result == 0 && live() {
+        // SAFETY: the call succeeded, so the structure is the program's and filled in.
+        let st = unsafe { &mut *st };
+        if st.st_mode & libc::S_IFMT == libc::S_IFREG {
+            if let Some(Some(size)) = inside(|| engine::staged_size(st.st_dev, st.st_ino, st.st_size)) {
+                st.st_size = size;
+            }
+        }
+    }
+    result
+}
+
+/// fstat(2) round `real`.
+fn looking(fd: c_int, st: *mut Stat, real: impl FnOnce() -> c_int) -> c_int {
+    if !live() {
+        return real();
+    }
+    if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
+        return int(fail(e));
+    }
+    corrected(real(), st)
+}
+
+/// fstatat(2) round `real`: with an empty path it is fstat.
+fn looking_at(
+    dir: c_int,
+    path: *const c_char,
+    st: *mut Stat,
+    flags: c_int,
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    if live() && names_descriptor(path, flags) {
+        return looking(dir, st, real);
+    }
+    corrected(real(), st)
+}
+
+fn names_descriptor(path: *const c_char, flags: c_int) -> bool {
+    flags & libc::AT_EMPTY_PATH != 0 && name(path).is_none_or(|n| n.is_empty())
+}
+
+/// A call that changes an open file.
+fn changing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    touching(fd, Touch::Change, real)
+}
+
+fn touching(fd: c_int, what: Touch, real: impl FnOnce() -> c_int) -> c_int {
+    if live() {
+        if let Err(e) = tell(|| engine::touch(fd, what)) {
+            return int(fail(e));
+        }
+    }
+    real()
+}
+
+/// As `changing`, for the functions that return the error instead of setting `errno`.
+fn changing_returned(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if live() {
+        if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) {
+            return e.0;
+        }
+    }
+    real()
+}
+
+/// A call that changes a file by name.
+fn changing_path(dir: c_int, path: *const c_char, follow: bool, real: impl FnOnce() -> c_int) -> c_int {
+    if live() {
+        if let Some(name) = name(path) {
+            if let Err(e) = tell(|| engine::before_path(dir, name, 0, follow)) {
+                return int(fail(e));
+            }
+        }
+    }
+    real()
+}
+
+/// The `*at` calls: with AT_EMPTY_PATH (or, for utimensat, without a path) they change the descriptor.
+fn changing_at(dir: c_int, path: *const c_char, flags: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if live() && (path.is_null() || names_descriptor(path, flags)) {
+        return changing(dir, real);
+    }
+    changing_path(dir, path, flags & libc::AT_SYMLINK_NOFOLLOW == 0, real)
+}
+
+/// sync(2) and syncfs(2) mean every file that this process has open.
+fn sync_all() -> Result<(), ::engine::errno::Errno> {
+    let mut result = Ok(());
+    for fd in 0..highest_descriptor() as c_int {
+        if inside(|| engine::is_mounted(fd)).unwrap_or(false) {
+            result = result.and(tell(|| engine::touch(fd, Touch::Sync)));
+        }
+    }
+    result
+}
+
+const HERE: c_int = libc::AT_FDCWD;
+
+hooks! {
+    fn fstat | fstat64(fd: c_int, st: *mut Stat) -> c_int, real = raw::fstat => {
+        looking(fd, st, || real(fd, st))
+    }
+
+    fn __fxstat | __fxstat64(version: c_int, fd: c_int, st: *mut Stat) -> c_int, real => {
+        looking(fd, st, || real(version, fd, st))
+    }
+
+    fn stat | stat64 | lstat | lstat64(path: *const c_char, st: *mut Stat) -> c_int, real => {
+        corrected(real(path, st), st)
+    }
+
+    fn __xstat | __xstat64 | __lxstat | __lxstat64(version: c_int, path: *const c_char, st: *mut Stat) -> c_int,
+        real => { corrected(real(version, path, st), st) }
+
+    fn fstatat | fstatat64(dir: c_int, path: *const c_char, st: *mut Stat, flags: c_int) -> c_int, real => {
+        looking_at(dir, path, st, flags, || real(dir, path, st, flags))
+    }
+
+    fn __fxstatat | __fxstatat64(version: c_int, dir: c_int, path: *const c_char, st: *mut Stat, flags: c_int)
+        -> c_int, real => {
+        looking_at(dir, path, st, flags, || real(version, dir, path, st, flags))
+    }
+
+    fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, stx: *mut libc::statx) -> c_int,
+        real => {
+        if !live() { return real(dir, path, flags, mask, stx); }
+        if names_descriptor(path, flags) {
+            if let Err(e) = tell(|| engine::touch(dir, Touch::Look)) { return int(fail(e)); }
+        }
+        let result = real(dir, path, flags, mask, stx);
+        if result == 0 {
+            // SAFETY: the call succeeded, so the structure is the program's and filled in.
+            let stx = unsafe { &mut *stx };
+            let device = libc::makedev(stx.stx_dev_major, stx.stx_dev_minor);
+            let size = stx.stx_size as i64;
+            if let Some(Some(size)) = inside(|| engine::staged_size(device, stx.stx_ino, size)) {
+                stx.stx_size = size as u64;
+            }
+        }
+        result
+    }
+
+    fn fsync | fdatasync(fd: c_int) -> c_int, real => { touching(fd, Touch::Sync, || real(fd)) }
+
+    fn sync_file_range(fd: c_int, at: off_t, len: off_t, flags: c_uint) -> c_int, real => {
+        touching(fd, Touch::Sync, || real(fd, at, len, flags))
+    }
+
+    fn syncfs(fd: c_int) -> c_int, real => {
+        if live() {
+            if let Err(e) = sync_all() { return int(fail(e)); }
+        }
+        real(fd)
+    }
+
+    // sync cannot fail; an error stays latched for the file's next fsync or close.
+    fn sync() -> (), real => {
+        if live() { let _ = sync_all(); }
+        real()
+    }
+
+    fn ftruncate | ftruncate64(fd: c_int, len: off_t) -> c_int, real => { changing(fd, || real(fd, len)) }
+
+    fn truncate | truncate64(path: *const c_char, len: off_t) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, len))
+    }
+
+    fn fallocate | fallocate64(fd: c_int, mode: c_int, at: off_t, len: off_t) -> c_int, real => {
+        changing(fd, || real(fd, mode, at, len))
+    }
+
+    fn posix_fallocate | posix_fallocate64(fd: c_int, at: off_t, len: off_t) -> c_int, real => {
+        changing_returned(fd, || real(fd, at, len))
+    }
+
+    fn futimens(fd: c_int, times: *const timespec) -> c_int, real => { changing(fd, || real(fd, times)) }
+
+    fn futimes(fd: c_int, times: *const timeval) -> c_int, real => { changing(fd, || real(fd, times)) }
+
+    fn utimensat(dir: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int, real => {
+        changing_at(dir, path, flags, || real(dir, path, times, flags))
+    }
+
+    fn futimesat(dir: c_int, path: *const c_char, times: *const timeval) -> c_int, real => {
+        changing_at(dir, path, 0, || real(dir, path, times))
+    }
+
+    fn utimes(path: *const c_char, times: *const timeval) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, times))
+    }
+
+    fn lutimes(path: *const c_char, times: *const timeval) -> c_int, real => {
+        changing_path(HERE, path, false, || real(path, times))
+    }
+
+    fn utime(path: *const c_char, times: *const libc::utimbuf) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, times))
+    }
+
+    fn fchmod(fd: c_int, mode: mode_t) -> c_int, real => { changing(fd, || real(fd, mode)) }
+
+    fn chmod(path: *const c_char, mode: mode_t) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, mode))
+    }
+
+    fn lchmod(path: *const c_char, mode: mode_t) -> c_int, real => {
+        changing_path(HERE, path, false, || real(path, mode))
+    }
+
+    fn fchmodat(dir: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int, real => {
+        changing_at(dir, path, flags, || real(dir, path, mode, flags))
+    }
+
+    fn fchown(fd: c_int, user: uid_t, group: gid_t) -> c_int, real => { changing(fd, || real(fd, user, group)) }
+
+    fn chown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, user, group))
+    }
+
+    fn lchown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
+        changing_path(HERE, path, false, || real(path, user, group))
+    }
+
+    fn fchownat(dir: c_int, path: *const c_char, user: uid_t, group: gid_t, flags: c_int) -> c_int, real => {
+        changing_at(dir, path, flags, || real(dir, path, user, group, flags))
+    }
+
+    fn fsetxattr(fd: c_int, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
+        real => { changing(fd, || real(fd, key, value, len, flags)) }
+
+    fn setxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
+        real => { changing_path(HERE, path, true, || real(path, key, value, len, flags)) }
+
+    fn lsetxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
+        real => { changing_path(HERE, path, false, || real(path, key, value, len, flags)) }
+
+    fn fremovexattr(fd: c_int, key: *const c_char) -> c_int, real => { changing(fd, || real(fd, key)) }
+
+    fn removexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
+        changing_path(HERE, path, true, || real(path, key))
+    }
+
+    fn lremovexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
+        changing_path(HERE, path, false, || real(path, key))
+    }
+}

@@ -1,0 +1,274 @@
+//! Hooks that end, copy or lock a descriptor, and the two that do anything (fcntl, ioctl).
+
+use crate::guard::{ask, fail, inside, int, live, tell};
+use crate::hook::hooks;
+use crate::real::raw;
+use ::engine::engine::{self, Answer, Touch};
+use ::engine::errno::Errno;
+use libc::{c_int, c_uint, c_ulong, flock as Lock, off_t};
+
+/// close(2) round `real`. The kernel's close happens whatever the engine says, as it does in Linux.
+#[inline]
+pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if !live() {
+        return real();
+    }
+    if inside(|| engine::is_own_descriptor(fd)).unwrap_or(false) {
+        // Programs that close "everything" must not take Iris's own with it; to them there is nothing there.
+        return int(fail(Errno(libc::EBADF)));
+    }
+    let flushed = tell(|| engine::before_close(fd));
+    let result = real();
+    match flushed {
+        Err(e) if result == 0 => int(fail(e)),
+        _ => result,
+    }
+}
+
+/// Forgets descriptors `first..=last` and calls `close` on each stretch between Iris's own ones.
+fn closing_range(first: c_uint, last: c_uint, mut close: impl FnMut(c_uint, c_uint) -> c_int) -> c_int {
+    let end = last.min(highest_descriptor());
+    let mut start = first;
+    let mut result = 0;
+    let mut fd = first;
+    while fd <= end {
+        if inside(|| engine::is_own_descriptor(fd as c_int)).unwrap_or(false) {
+            if fd > start && close(start, fd - 1) != 0 {
+                result = -1;
+            }
+            start = fd + 1;
+        } else {
+            // close_range reports no error of a single close, nor does this.
+            let _ = tell(|| engine::before_close(fd as c_int));
+        }
+        fd += 1;
+    }
+    if start <= last && close(start, last) != 0 {
+        result = -1;
+    }
+    result
+}
+
+/// No descriptor of this process is above this number.
+pub fn highest_descriptor() -> c_uint {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a valid place for the answer.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    limit.rlim_max.clamp(1024, 1 << 20) as c_uint
+}
+
+/// After a duplicate was made.
+#[inline]
+pub fn duplicated(old: c_int, new: c_int) -> c_int {
+    if new >= 0 && live() {
+        inside(|| engine::duped(old, new));
+    }
+    new
+}
+
+/// dup2 and dup3 round `real`: what was at `new` is closed, if `old` is a descriptor at all.
+#[inline]
+fn replacing(old: c_int, new: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if !live() || old == new {
+        return real();
+    }
+    // SAFETY: F_GETFD takes no argument; the raw call leaves the engine out.
+    if unsafe { raw::fcntl(old, libc::F_GETFD, 0) } >= 0 {
+        // Linux drops the error of this close, and so do we; the engine has noted it.
+        let _ = tell(|| engine::before_close(new));
+    }
+    duplicated(old, real())
+}
+
+/// An unlock publishes what was written under the lock.
+fn before_unlock(fd: c_int, kind: c_int) -> Result<(), Errno> {
+    if kind == libc::F_UNLCK { tell(|| engine::touch(fd, Touch::Change)) } else { Ok(()) }
+}
+
+/// The program's lock with an absolute start: the offset that SEEK_CUR means may be known to the engine only.
+fn absolute(fd: c_int, lock: &Lock) -> Option<Lock> {
+    if c_int::from(lock.l_whence) != libc::SEEK_CUR {
+        return None;
+    }
+    match ask(|| engine::lseek(fd, 0, libc::SEEK_CUR)) {
+        Answer::Done(at) => {
+            let mut absolute = *lock;
+            absolute.l_whence = libc::SEEK_SET as _;
+            absolute.l_start += at;
+            Some(absolute)
+        }
+        _ => None,
+    }
+}
+
+/// fcntl(2) round `real`, which takes the argument.
+pub fn controlling(fd: c_int, command: c_int, argument: usize, real: impl Fn(usize) -> c_int) -> c_int {
+    if !live() {
+        return real(argument);
+    }
+    match command {
+        libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => duplicated(fd, real(argument)),
+        libc::F_SETFL => {
+            let result = real(argument);
+            if result == 0 {
+                inside(|| engine::flags_changed(fd, argument as c_int));
+            }
+            result
+        }
+        libc::F_SETLK
+        | libc::F_SETLKW
+        | libc::F_GETLK
+        | libc::F_OFD_SETLK
+        | libc::F_OFD_SETLKW
+        | libc::F_OFD_GETLK
+            if argument > 0xffff =>
+        {
+            // SAFETY: for these commands the argument is a pointer to the program's lock.
+            let lock = unsafe { &mut *(argument as *mut Lock) };
+            let asks = command == libc::F_GETLK || command == libc::F_OFD_GETLK;
+            if !asks {
+                if let Err(e) = before_unlock(fd, c_int::from(lock.l_type)) {
+                    return int(fail(e));
+                }
+            }
+            match absolute(fd, lock) {
+                None => real(argument),
+                Some(mut absolute) => {
+                    let result = real(&raw mut absolute as usize);
+                    if asks && result == 0 {
+                        *lock = absolute;
+                    }
+                    result
+                }
+            }
+        }
+        _ => real(argument),
+    }
+}
+
+// Requests that neither read nor change a file's bytes, sizes or blocks; see ioctl_list(2).
+const FIONREAD: c_ulong = 0x541b;
+const HARMLESS: &[c_ulong] = &[
+    0x5401,      // TCGETS, which is isatty
+    0x5413,      // TIOCGWINSZ
+    0x5421,      // FIONBIO
+    0x5450,      // FIONCLEX
+    0x5451,      // FIOCLEX
+    0x5452,      // FIOASYNC
+    0x2,         // FIGETBSZ
+    0x8008_6601, // FS_IOC_GETFLAGS
+];
+
+/// ioctl(2) round `real`.
+pub fn requesting(fd: c_int, request: c_ulong, argument: usize, real: impl Fn() -> c_int) -> c_int {
+    if !live() || HARMLESS.contains(&request) {
+        return real();
+    }
+    if request == FIONREAD {
+        if let Answer::Done(at) = ask(|| engine::lseek(fd, 0, libc::SEEK_CUR)) {
+            return bytes_left(fd, at, argument);
+        }
+        return real();
+    }
+    // FICLONE and FICLONERANGE name a second file in the argument: its bytes must be in place too.
+    const FICLONE: c_ulong = 0x4004_9409;
+    const FICLONERANGE: c_ulong = 0x4020_940d;
+    let source = match request {
+        FICLONE => Some(argument as c_int),
+        // SAFETY: the argument points to a file_clone_range, whose first field is the descriptor (64 bits).
+        FICLONERANGE if argument > 0xffff => Some(unsafe { *(argument as *const i64) } as c_int),
+        _ => None,
+    };
+    if let Some(source) = source {
+        if let Err(e) = tell(|| engine::touch(source, Touch::Change)) {
+            return int(fail(e));
+        }
+    }
+    match tell(|| engine::touch(fd, Touch::Change)) {
+        Ok(()) => real(),
+        Err(e) => int(fail(e)),
+    }
+}
+
+/// FIONREAD on a regular file: what lies between the offset and the end.
+fn bytes_left(fd: c_int, at: i64, argument: usize) -> c_int {
+    if argument <= 0xffff {
+        return int(fail(Errno(libc::EFAULT)));
+    }
+    if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
+        return int(fail(e));
+    }
+    // SAFETY: a zeroed stat is valid, and a place for the answer; the argument points to the program's int.
+    unsafe {
+        let mut st: libc::stat = std::mem::zeroed();
+        if raw::fstat(fd, &mut st) != 0 {
+            return -1;
+        }
+        let size = inside(|| engine::staged_size(st.st_dev, st.st_ino, st.st_size)).flatten();
+        *(argument as *mut c_int) = (size.unwrap_or(st.st_size) - at) as c_int;
+    }
+    0
+}
+
+hooks! {
+    fn close | __close(fd: c_int) -> c_int, real = raw::close => { closing(fd, || real(fd)) }
+
+    fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int, real => {
+        const CLOEXEC: c_int = 4;
+        if !live() || first > last || flags & CLOEXEC != 0 { return real(first, last, flags); }
+        closing_range(first, last, |a, b| real(a, b, flags))
+    }
+
+    fn closefrom(first: c_int) -> (), real => {
+        if !live() { return real(first); }
+        let first = first.max(0) as c_uint;
+        closing_range(first, c_uint::MAX, |a, b| {
+            if b == c_uint::MAX {
+                real(a as c_int);
+            } else {
+                for fd in a..=b {
+                    // SAFETY: closing what the program asked to close.
+                    unsafe { raw::close(fd as c_int) };
+                }
+            }
+            0
+        });
+    }
+
+    fn dup(old: c_int) -> c_int, real => { duplicated(old, real(old)) }
+
+    fn dup2 | __dup2(old: c_int, new: c_int) -> c_int, real => { replacing(old, new, || real(old, new)) }
+
+    fn dup3(old: c_int, new: c_int, flags: c_int) -> c_int, real => {
+        replacing(old, new, || real(old, new, flags))
+    }
+
+    fn fcntl | fcntl64 | __fcntl(fd: c_int, command: c_int, argument: usize) -> c_int, real = raw::fcntl => {
+        controlling(fd, command, argument, |argument| real(fd, command, argument))
+    }
+
+    fn flock(fd: c_int, operation: c_int) -> c_int, real => {
+        if live() && operation & libc::LOCK_UN != 0 {
+            if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
+        }
+        real(fd, operation)
+    }
+
+    // The region starts at the file offset, and the real function asks the kernel for it.
+    fn lockf | lockf64(fd: c_int, command: c_int, len: off_t) -> c_int, real => {
+        if live() {
+            if command == libc::F_ULOCK {
+                if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
+            }
+            if let Answer::Done(at) = ask(|| engine::lseek(fd, 0, libc::SEEK_CUR)) {
+                // SAFETY: moves the kernel's offset of a descriptor whose offset the engine keeps.
+                unsafe { raw::lseek(fd, at, libc::SEEK_SET) };
+            }
+        }
+        real(fd, command, len)
+    }
+
+    fn ioctl(fd: c_int, request: c_ulong, argument: usize) -> c_int, real => {
+        requesting(fd, request, argument, || real(fd, request, argument))
+    }
+}

@@ -1,0 +1,89 @@
+//! Hooks that make a descriptor from a name. The kernel opens; the engine hears of it, and before it if the
+//! open would truncate.
+
+use crate::guard::{fail, inside, int, live, mounted, readable, tell};
+use crate::hook::hooks;
+use crate::process;
+use crate::real::raw;
+use ::engine::engine;
+use libc::{O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, c_char, c_int, mode_t};
+use std::ffi::CStr;
+
+/// The path as the engine wants it; `None` when the pointer is one that the kernel would answer with EFAULT.
+pub fn name<'a>(path: *const c_char) -> Option<&'a CStr> {
+    // SAFETY: the program passed the pointer as a C string; values that cannot be one are refused first.
+    readable(path).then(|| unsafe { CStr::from_ptr(path) })
+}
+
+/// An open of any kind round `real`, which makes the descriptor.
+#[inline]
+pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnce() -> c_int) -> c_int {
+    if !live() {
+        if flags & O_TRUNC != 0 && mounted() {
+            process::fork::truncated_in_vfork_child(dirfd, path, flags);
+        }
+        return real();
+    }
+    let Some(name) = name(path) else { return real() };
+    if flags & O_TRUNC != 0 {
+        let follow = flags & O_NOFOLLOW == 0;
+        if let Err(e) = tell(|| engine::before_path(dirfd, name, flags, follow)) {
+            return int(fail(e));
+        }
+    }
+    let fd = real();
+    if fd >= 0 {
+        let known = if flags & O_TMPFILE == O_TMPFILE { None } else { Some(name) };
+        inside(|| engine::opened(fd, dirfd, known, flags));
+    }
+    fd
+}
+
+const CREAT: c_int = O_CREAT | O_WRONLY | O_TRUNC;
+const FRESH: c_int = O_RDWR | O_CREAT | O_EXCL;
+
+hooks! {
+    fn open | open64 | __open | __open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int,
+        real = raw::open => { opening(libc::AT_FDCWD, path, flags, || real(path, flags, mode)) }
+
+    fn openat | openat64(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int,
+        real = raw::openat => { opening(dir, path, flags, || real(dir, path, flags, mode)) }
+
+    // The fortified forms abort the program when flags that need a mode come without one; so do the real ones.
+    fn __open_2 | __open64_2(path: *const c_char, flags: c_int) -> c_int, real => {
+        opening(libc::AT_FDCWD, path, flags, || real(path, flags))
+    }
+
+    fn __openat_2 | __openat64_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int, real => {
+        opening(dir, path, flags, || real(dir, path, flags))
+    }
+
+    fn creat | creat64(path: *const c_char, mode: mode_t) -> c_int, real => {
+        opening(libc::AT_FDCWD, path, CREAT, || real(path, mode))
+    }
+
+    // The template holds the name only after the call.
+    fn mkstemp | mkstemp64(template: *mut c_char) -> c_int, real => {
+        opening(libc::AT_FDCWD, template, FRESH, || real(template))
+    }
+
+    fn mkostemp | mkostemp64(template: *mut c_char, flags: c_int) -> c_int, real => {
+        opening(libc::AT_FDCWD, template, FRESH | (flags & !O_TRUNC), || real(template, flags))
+    }
+
+    fn mkstemps | mkstemps64(template: *mut c_char, suffix: c_int) -> c_int, real => {
+        opening(libc::AT_FDCWD, template, FRESH, || real(template, suffix))
+    }
+
+    fn mkostemps | mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int, real => {
+        opening(libc::AT_FDCWD, template, FRESH | (flags & !O_TRUNC), || real(template, suffix, flags))
+    }
+
+    fn open_by_handle_at(mount: c_int, handle: *mut std::ffi::c_void, flags: c_int) -> c_int, real => {
+        let fd = real(mount, handle, flags);
+        if fd >= 0 && live() {
+            inside(|| engine::opened(fd, libc::AT_FDCWD, None, flags));
+        }
+        fd
+    }
+}
