@@ -166,7 +166,8 @@ int main(int argc, char **argv)
     int saved2 = dup(2);
     V(freopen(P("stderr"), "a", stderr) == stderr);
     fprintf(stderr, "complaint %d\n", 1);
-    perror("nothing wrong");
+    errno = ENOENT;
+    perror("as expected");
     dup2(saved2, 2);
     make("stdin", 0, 0);
     f = fopen(P("stdin"), "w");
