@@ -1,6 +1,7 @@
 //! The configuration as a user meets it: layers, origins, and errors that name the place and the way out.
 
 #![allow(clippy::unwrap_used)]
+
 use iris::config::{Config, ConfigError, Consistency, Environment, KEYS, Origin, Settle, default_file};
 use proptest::prelude::*;
 use std::fs;

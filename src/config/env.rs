@@ -12,7 +12,7 @@ pub struct Variable {
     /// Its value, as the environment has it.
     pub value: Vec<u8>,
     /// The option of the command `iris` that gave it; `None` when the environment did.
-    pub option: Option<&'static str>,
+    pub option: Option<String>,
 }
 
 /// What [`super::Config::load`] reads.
@@ -78,10 +78,10 @@ impl Environment {
     }
 
     /// Sets a variable for an option of the command line, which is then named as its origin.
-    pub fn set_by_option(&mut self, name: &str, value: impl AsRef<OsStr>, option: &'static str) {
+    pub fn set_by_option(&mut self, name: &str, value: impl AsRef<OsStr>, option: &str) {
         self.variables.retain(|v| v.name != name);
         let value = value.as_ref().as_bytes().to_vec();
-        self.variables.push(Variable { name: name.to_string(), value, option: Some(option) });
+        self.variables.push(Variable { name: name.to_string(), value, option: Some(option.to_string()) });
     }
 
     /// Adds a mount from the command line: `DIR[,key=value…]`, in which a colon has no meaning.

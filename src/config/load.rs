@@ -117,7 +117,7 @@ impl Config {
 }
 
 fn site_of(v: &super::Variable) -> Site<'_> {
-    match v.option {
+    match &v.option {
         Some(option) => Site::CommandLine(option),
         None => Site::Variable(&v.name),
     }

@@ -1,0 +1,106 @@
+//! The command `iris`. Owns its subcommands, their words and their exit codes; all knowledge of mounts, Tier 0
+//! and files is the library's.
+
+mod check;
+mod config;
+mod library;
+mod pages;
+mod run;
+mod say;
+mod settings;
+mod signals;
+mod which;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Storage at the speed of the nearest, for unmodified programs.
+#[derive(Parser, Debug)]
+#[command(name = "iris", version, about, long_about = ABOUT, after_long_help = MORE, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Subcommands,
+}
+
+const ABOUT: &str = "Storage at the speed of the nearest, for unmodified programs.\n\n\
+    Programs that run under Iris see an accelerated directory (a mount) exactly as before; their small writes are \
+    staged in memory and reach the files in large ones.";
+
+const MORE: &str = "Examples:\n  \
+    iris run --mount /data -- ./app input.nc     accelerate /data for one program\n  \
+    iris check ./app                             will it be intercepted?\n  \
+    iris status                                  what is staged now\n  \
+    iris config                                  what is in force, and from where\n\n\
+    Without the command: IRIS_MOUNT=/data LD_PRELOAD=/path/to/libiris.so ./app\n\n\
+    Variables: IRIS_MOUNT, IRIS_CONFIG, IRIS_DISABLE, IRIS_LIBRARY, and one for each key of the configuration \
+    (`iris config --default` lists them).";
+
+#[derive(Subcommand, Debug)]
+enum Subcommands {
+    /// Run a program under Iris
+    #[command(long_about = RUN, after_long_help = RUN_MORE)]
+    Run(run::RunArgs),
+    /// Tell whether a program will be intercepted, and what to do if not
+    #[command(long_about = CHECK, after_long_help = CHECK_MORE)]
+    Check(check::CheckArgs),
+    /// Show the configuration in force and where each value came from
+    #[command(after_long_help = CONFIG_MORE)]
+    Config(config::ConfigArgs),
+    /// Print shell completions
+    #[command(
+        after_long_help = "Example:\n  iris completions bash > ~/.local/share/bash-completion/completions/iris"
+    )]
+    Completions(pages::CompletionsArgs),
+    /// Print the man page, or write all of them
+    #[command(after_long_help = "Example:\n  iris man --dir ~/.local/share/man/man1")]
+    Man(pages::ManArgs),
+}
+
+const RUN: &str = "Run a program under Iris.\n\n\
+    The configuration is checked first. The program is started with libiris.so in LD_PRELOAD (after what is there \
+    already) and with the configuration in IRIS_ variables, so that the programs it starts are under Iris too. \
+    Signals are passed on to it. What it leaves behind when it is killed is brought home at the end.";
+
+const RUN_MORE: &str = "Examples:\n  \
+    iris run --mount /data -- make -j8\n  \
+    iris run --mount /data,threshold=16KiB --mount /scratch -- ./app\n  \
+    iris run --mount /data --set tier0.memory=1GiB --report /tmp/report -- mpirun -np 4 ./app\n\n\
+    Exit codes: the command's own; 128+N when signal N killed it; 127 not found, 126 not executable; 2 the \
+    configuration or the options are wrong; 125 the system could not start it; 3 the command ended well, but some \
+    of what it staged could not be brought home.";
+
+const CHECK: &str = "Tell whether a program will be intercepted, and what to do if not.\n\n\
+    Iris is loaded by the dynamic linker and sees the calls that a program makes through glibc. It cannot see \
+    programs that are statically linked, that gain rights when they start (setuid, setgid, file capabilities), that \
+    are made by Go or for musl or for another architecture, nor system calls made with instructions of their own. \
+    Scripts are judged by their interpreter.";
+
+const CHECK_MORE: &str = "Examples:\n  \
+    iris check ./app\n  \
+    iris check --json fio\n\n\
+    Exit codes: 0 it will be intercepted; 3 in part; 1 not at all; 2 it cannot be judged (no such program, damaged).";
+
+const CONFIG_MORE: &str = "Examples:\n  \
+    iris config\n  \
+    iris config --mount /data --set threshold=16KiB     what a run with these options would have\n  \
+    iris config --default > iris.toml                    a file to start from\n\n\
+    Exit codes: 0; 2 the configuration is wrong.";
+
+/// Runs the command line.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Subcommands::Run(args) => run::main(args),
+        Subcommands::Check(args) => check::main(args),
+        Subcommands::Config(args) => config::main(args),
+        Subcommands::Completions(args) => pages::completions(args),
+        Subcommands::Man(args) => pages::man(args),
+    };
+    match result.and_then(|(text, code)| say::print(&text).map(|()| code)) {
+        Ok(code) => code,
+        Err(failure) => {
+            say::complain(&failure.message);
+            ExitCode::from(failure.code)
+        }
+    }
+}
