@@ -6,4 +6,10 @@
 pub mod config;
 pub mod engine;
 pub mod errno;
+mod file;
+mod journal;
+pub mod namespace;
 pub mod report;
+mod spin;
+mod sys;
+pub mod tier0;

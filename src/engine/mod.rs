@@ -4,9 +4,22 @@
 //! Every function may be called at any time, from any thread, before [`init`], after a fork and in a signal
 //! handler, and none panics or changes `errno`. When nothing is mounted each costs one load.
 
+mod ahead;
+mod attach;
+mod background;
+mod description;
+mod io;
+mod process;
+pub(crate) mod state;
+
 use crate::errno::Errno;
+use crate::namespace::Look;
 use crate::report::Bypass;
+use crate::sys;
+use crate::{file, namespace, report};
+use description::{Found, Mode, Place};
 use std::ffi::{CStr, c_int};
+use std::sync::atomic::Ordering;
 
 /// The engine's answer to a hook about one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,152 +49,438 @@ pub enum Touch {
     Leave(Bypass),
 }
 
+pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork};
+
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already
 /// done. Returns whether anything is mounted. Must not be called from a signal handler the first time.
 pub fn init() -> bool {
-    false
+    state::start()
 }
 
 /// Whether anything is mounted: one load, for the hooks' first test.
 #[inline]
 pub fn active() -> bool {
-    false
+    state::engine().is_some()
 }
 
 /// Before the kernel opens, truncates or otherwise changes by name: if the open would truncate (`flags` with
 /// O_TRUNC) or `flags` is 0 (truncate, utimensat, chmod, setxattr … by path), bytes staged for that file go
 /// home first. Costs one load while nothing is staged on the node.
-pub fn before_path(_dirfd: c_int, _path: &CStr, _flags: c_int, _follow: bool) -> Result<(), Errno> {
-    Ok(())
+pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    if flags != 0 && flags & libc::O_TRUNC == 0 || !engine.anything_staged() {
+        return Ok(());
+    }
+    // A path that cannot be looked at fails in the kernel as well.
+    let Ok(st) = sys::statat(dirfd, path, follow) else { return Ok(()) };
+    settle(engine, (st.st_dev, st.st_ino))
+}
+
+/// Sends home what is staged for a file, whoever staged it.
+fn settle(engine: &state::Engine, id: (u64, u64)) -> Result<(), Errno> {
+    let Some(pool) = engine.open_pool() else { return Ok(()) };
+    let Some(slot) = pool.find(id.0, id.1) else { return Ok(()) };
+    if let Some(file) = engine.known_file(id)
+        && file.has_descriptors()
+    {
+        let flushed = file.flush();
+        if flushed.is_ok() {
+            file.base_changed();
+        }
+        return flushed;
+    }
+    match file::settle_by_name(pool, slot) {
+        (_, file::ByName::Failed(e)) => Err(e),
+        (name, file::ByName::Damaged) => {
+            engine.log(1, || damaged(&name));
+            Err(Errno(libc::EIO))
+        }
+        (_, file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Gone) => Ok(()),
+    }
+}
+
+fn damaged(name: &[u8]) -> String {
+    format!(
+        "{}: the journal of its staged bytes is damaged; nothing is served from it; see `iris drain`",
+        String::from_utf8_lossy(name)
+    )
 }
 
 /// After a successful open, openat, creat, mkostemp … of `path`; `flags` as given to open. `path` may be `None`
 /// when unknown (tmpfile, O_TMPFILE).
-pub fn opened(_fd: c_int, _dirfd: c_int, _path: Option<&CStr>, _flags: c_int) {}
+pub fn opened(fd: c_int, dirfd: c_int, path: Option<&CStr>, flags: c_int) {
+    let Some(engine) = state::engine() else { return };
+    if fd < 0 || flags & libc::O_PATH != 0 || flags & libc::O_TMPFILE == libc::O_DIRECTORY {
+        return;
+    }
+    let mounts = &engine.config.mounts;
+    let bytes = path.map_or(&b""[..], CStr::to_bytes);
+    let mut place = Place::Unknown;
+    let mut folder: Option<Vec<u8>> = None;
+    match namespace::look(bytes, mounts) {
+        Look::Excluded => return,
+        Look::Mounted(m) => place = Place::Mounted(&mounts[m]),
+        Look::Unknown if !bytes.is_empty() && bytes[0] != b'/' && dirfd == libc::AT_FDCWD => {
+            // Below the working directory, unless ".." or a link leads away: links are the kernel's.
+            let climbs = bytes == b".." || bytes.starts_with(b"../") || bytes.windows(3).any(|w| w == b"/..");
+            if !climbs {
+                engine.with_cwd(|cwd| {
+                    let inside =
+                        mounts.iter().position(|m| m.root == cwd || namespace::is_below(cwd, &m.root));
+                    // A nested mount may lie further down the path: then only the kernel knows.
+                    let nested =
+                        mounts.iter().any(|m| m.root.len() > cwd.len() && namespace::is_below(&m.root, cwd));
+                    if let Some(m) = inside
+                        && !nested
+                    {
+                        place = Place::Mounted(&mounts[m]);
+                        folder = Some(cwd.to_vec());
+                    }
+                });
+            }
+        }
+        Look::Unknown => {}
+    }
+    if engine.pool().is_none() {
+        return;
+    }
+    if description::known(fd) {
+        // Closed by something no hook saw.
+        forget_number(fd);
+    }
+    description::enter(fd, |d| {
+        d.flags = flags;
+        d.place = place;
+        if matches!(place, Place::Mounted(_)) {
+            if let Some(folder) = folder {
+                d.name.extend_from_slice(&folder);
+                d.name.push(b'/');
+            }
+            d.name.extend_from_slice(bytes);
+        }
+    });
+    if flags & libc::O_TRUNC != 0 && engine.anything_staged() {
+        truncated_by_open(engine, fd);
+    }
+}
+
+/// Somebody may have staged again between [`before_path`] and the kernel's truncation; that counts as before it.
+fn truncated_by_open(engine: &'static state::Engine, fd: c_int) {
+    let Found::Yes(mut d) = description::get(fd) else { return };
+    if let attach::Standing::File(file) = attach::standing(engine, &mut d, fd)
+        && file.is_staged()
+        && d.writable()
+    {
+        // An error here leaves what the kernel's own race between two writers could have left.
+        let _ = file.alone(|| sys::ftruncate(fd, 0));
+    }
+}
+
+/// Drops a stale table entry.
+fn forget_number(fd: c_int) {
+    let Found::Yes(mut d) = description::get(fd) else { return };
+    if let Some(file) = d.file.clone() {
+        file.remove_descriptor(fd);
+    }
+    if d.numbers.len() > 1 {
+        description::remove(&mut d, fd);
+        return;
+    }
+    let file = d.file.take();
+    description::release(d, fd);
+    if let (Some(engine), Some(file)) = (state::engine(), file) {
+        engine.forget(file);
+    }
+}
 
 /// Whether this descriptor is a regular file under a mount and worth a cookie stream (stdio).
-pub fn is_mounted(_fd: c_int) -> bool {
-    false
+pub fn is_mounted(fd: c_int) -> bool {
+    let Some(engine) = state::engine() else { return false };
+    match description::get(fd) {
+        Found::Yes(mut d) => matches!(attach::standing(engine, &mut d, fd), attach::Standing::File(_)),
+        _ => false,
+    }
 }
 
 /// Before the kernel closes `fd` or puts another file on it (dup2's target): stages go home as the mount says,
 /// and the descriptor is forgotten. A latched or fresh flush error is returned: the hook closes all the same
 /// and then fails with it.
-pub fn before_close(_fd: c_int) -> Result<(), Errno> {
-    Ok(())
+pub fn before_close(fd: c_int) -> Result<(), Errno> {
+    let mut d = match description::get(fd) {
+        Found::Yes(d) => d,
+        _ => return Ok(()),
+    };
+    let Some(file) = d.file.clone() else {
+        if d.numbers.len() > 1 {
+            description::remove(&mut d, fd);
+        } else {
+            description::release(d, fd);
+        }
+        return Ok(());
+    };
+    if d.numbers.len() > 1 {
+        description::remove(&mut d, fd);
+        file.remove_descriptor(fd);
+        return Ok(());
+    }
+    let mut result = Ok(());
+    if d.writable() {
+        if file.mount().settle == crate::config::Settle::Close || !file.mount_can_wait() {
+            result = file.flush();
+            if let Err(e) = result {
+                report::add(report::Count::FlushErrors, 1);
+                if let Some(engine) = state::engine() {
+                    engine.log(1, || {
+                        format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`")
+                    });
+                }
+            }
+        }
+        if let Some(e) = file.take_error() {
+            result = result.and(Err(e));
+        }
+    }
+    file.remove_descriptor(fd);
+    d.file = None;
+    description::release(d, fd);
+    if !file.has_descriptors() && !file.is_staged() {
+        background::dismiss(&file);
+    }
+    if let Some(engine) = state::engine() {
+        engine.forget(file);
+    }
+    result
 }
 
 /// After a successful dup, dup2, dup3 or F_DUPFD: `new` is another name of `old`'s open file description.
 /// A duplicate on 0, 1 or 2 leaves the overlay ([`Touch::Leave`]).
-pub fn duped(_old: c_int, _new: c_int) {}
+pub fn duped(old: c_int, new: c_int) {
+    if old == new || new < 0 {
+        return;
+    }
+    if description::known(new) {
+        forget_number(new);
+    }
+    let Found::Yes(mut d) = description::get(old) else { return };
+    description::alias(&mut d, old, new);
+    if let Some(file) = &d.file {
+        file.add_descriptor(file::Descriptor { fd: new, writable: d.writable(), append: d.appends() });
+    }
+    drop(d);
+    if new <= 2 {
+        // An error shows at the next write or close.
+        let _ = touch(new, Touch::Leave(Bypass::Inherited));
+    }
+}
 
 /// read(2). The buffer is the program's: `buf` must be valid for writes of `len` bytes unless the kernel would
 /// have answered EFAULT.
 ///
 /// # Safety
 /// `buf` is writable for `len` bytes, as the program promised to read(2).
-pub unsafe fn read(_fd: c_int, _buf: *mut u8, _len: usize) -> Answer {
-    Answer::Kernel
+#[inline]
+pub unsafe fn read(fd: c_int, buf: *mut u8, len: usize) -> Answer {
+    // SAFETY: by contract.
+    unsafe { io::read(fd, buf, len, None) }
 }
 
 /// pread(2).
 ///
 /// # Safety
 /// As [`read`].
-pub unsafe fn pread(_fd: c_int, _buf: *mut u8, _len: usize, _offset: i64) -> Answer {
-    Answer::Kernel
+#[inline]
+pub unsafe fn pread(fd: c_int, buf: *mut u8, len: usize, offset: i64) -> Answer {
+    if offset < 0 {
+        return Answer::Kernel;
+    }
+    // SAFETY: by contract.
+    unsafe { io::read(fd, buf, len, Some(offset as u64)) }
 }
 
 /// write(2).
 ///
 /// # Safety
 /// `buf` is readable for `len` bytes, as the program promised to write(2).
-pub unsafe fn write(_fd: c_int, _buf: *const u8, _len: usize) -> Answer {
-    Answer::Kernel
+#[inline]
+pub unsafe fn write(fd: c_int, buf: *const u8, len: usize) -> Answer {
+    // SAFETY: by contract.
+    unsafe { io::write(fd, buf, len, None) }
 }
 
 /// pwrite(2).
 ///
 /// # Safety
 /// As [`write`].
-pub unsafe fn pwrite(_fd: c_int, _buf: *const u8, _len: usize, _offset: i64) -> Answer {
-    Answer::Kernel
+#[inline]
+pub unsafe fn pwrite(fd: c_int, buf: *const u8, len: usize, offset: i64) -> Answer {
+    if offset < 0 {
+        return Answer::Kernel;
+    }
+    // SAFETY: by contract.
+    unsafe { io::write(fd, buf, len, Some(offset as u64)) }
+}
+
+/// What a vectored call's arguments mean: the entries, and the offset if it has one.
+///
+/// # Safety
+/// `iov` is valid for `count` entries.
+unsafe fn vector<'a>(
+    fd: c_int,
+    iov: *const libc::iovec,
+    count: c_int,
+    offset: i64,
+    flags: c_int,
+) -> Option<(&'a [libc::iovec], Option<u64>)> {
+    if !description::known(fd) || iov.is_null() || !(1..=1024).contains(&count) || offset < -1 {
+        return None;
+    }
+    if flags != 0 {
+        // RWF_DSYNC, RWF_APPEND, RWF_NOWAIT …: per-call orders that only the kernel carries out.
+        let _ = touch(fd, Touch::Leave(Bypass::InKernel));
+        return None;
+    }
+    // SAFETY: by contract, and the count was checked.
+    let entries = unsafe { std::slice::from_raw_parts(iov, count as usize) };
+    Some((entries, u64::try_from(offset).ok()))
 }
 
 /// readv(2), preadv(2) and preadv2(2); `offset` −1 uses and moves the file offset. `flags` are RWF_ flags.
 ///
 /// # Safety
 /// `iov` is valid for `count` entries and each entry as in [`read`].
-pub unsafe fn readv(
-    _fd: c_int,
-    _iov: *const libc::iovec,
-    _count: c_int,
-    _offset: i64,
-    _flags: c_int,
-) -> Answer {
-    Answer::Kernel
+pub unsafe fn readv(fd: c_int, iov: *const libc::iovec, count: c_int, offset: i64, flags: c_int) -> Answer {
+    // SAFETY: by contract.
+    unsafe {
+        match vector(fd, iov, count, offset, flags) {
+            Some((entries, at)) => io::readv(fd, entries, at),
+            None => Answer::Kernel,
+        }
+    }
 }
 
 /// writev(2), pwritev(2) and pwritev2(2).
 ///
 /// # Safety
 /// `iov` is valid for `count` entries and each entry as in [`write`].
-pub unsafe fn writev(
-    _fd: c_int,
-    _iov: *const libc::iovec,
-    _count: c_int,
-    _offset: i64,
-    _flags: c_int,
-) -> Answer {
-    Answer::Kernel
+pub unsafe fn writev(fd: c_int, iov: *const libc::iovec, count: c_int, offset: i64, flags: c_int) -> Answer {
+    // SAFETY: by contract.
+    unsafe {
+        match vector(fd, iov, count, offset, flags) {
+            Some((entries, at)) => io::writev(fd, entries, at),
+            None => Answer::Kernel,
+        }
+    }
 }
 
 /// lseek(2).
-pub fn lseek(_fd: c_int, _offset: i64, _whence: c_int) -> Answer {
-    Answer::Kernel
+#[inline]
+pub fn lseek(fd: c_int, offset: i64, whence: c_int) -> Answer {
+    io::lseek(fd, offset, whence)
+}
+
+/// ftruncate(2): not a [`Touch`], because nobody may stage between the flush and the truncation.
+pub fn ftruncate(fd: c_int, len: i64) -> Answer {
+    io::ftruncate(fd, len)
 }
 
 /// Before the kernel does something else to an open file; see [`Touch`]. An error is the call's result.
-pub fn touch(_fd: c_int, _what: Touch) -> Result<(), Errno> {
-    Ok(())
+pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
+    let mut d = match description::get(fd) {
+        Found::Yes(d) => d,
+        Found::No => return Ok(()),
+        Found::Busy => return Err(Errno(libc::EDEADLK)),
+    };
+    let Some(engine) = state::engine() else { return Ok(()) };
+    let leaves = matches!(what, Touch::Leave(_));
+    if !leaves && d.file.is_none() && !engine.anything_staged() {
+        return Ok(());
+    }
+    let attach::Standing::File(file) = attach::standing(engine, &mut d, fd) else { return Ok(()) };
+    match what {
+        Touch::Sync => {
+            file.flush()?;
+            d.ahead.forget();
+            file.take_error().map_or(Ok(()), Err)
+        }
+        Touch::Look => {
+            // Where the flush fails, the size is corrected by `staged_size`, and the error waits for the next
+            // write, fsync or close.
+            if let Err(e) = file.flush() {
+                file.keep_error(e);
+            }
+            Ok(())
+        }
+        Touch::Change => {
+            d.ahead.forget();
+            file.flush()?;
+            file.base_changed();
+            Ok(())
+        }
+        Touch::Leave(why) => {
+            report::bypassed(why);
+            attach::give_offset(&mut d, fd);
+            file.leave(sys::pid())
+        }
+    }
 }
 
 /// After fcntl(F_SETFL): the description's status flags (O_APPEND, O_DIRECT …) are now `flags`.
-pub fn flags_changed(_fd: c_int, _flags: c_int) {}
+pub fn flags_changed(fd: c_int, flags: c_int) {
+    let Found::Yes(mut d) = description::get(fd) else { return };
+    d.flags = d.flags & libc::O_ACCMODE | flags & !libc::O_ACCMODE;
+    if let Some(file) = d.file.clone() {
+        for &number in &d.numbers {
+            file.add_descriptor(file::Descriptor { fd: number, writable: d.writable(), append: d.appends() });
+        }
+    }
+    if d.flags & (libc::O_DIRECT | libc::O_DSYNC) != 0 && d.mode == Mode::Private {
+        attach::give_offset(&mut d, fd);
+    }
+}
 
 /// After a successful stat of any kind by path or descriptor: corrects size and times for bytes that are staged
 /// by other processes. `dev` and `ino` name the file; returns the size to show, or `None` when the kernel's is
 /// right. Costs one load while nothing is staged on the node.
-pub fn staged_size(_dev: u64, _ino: u64, _kernel_size: i64) -> Option<i64> {
-    None
+pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
+    let engine = state::engine()?;
+    if !engine.anything_staged() {
+        return None;
+    }
+    let pool = engine.open_pool()?;
+    let slot = &pool.slots()[pool.find(dev, ino)? as usize];
+    let staged_end = slot.staged_end.load(Ordering::Acquire) as i64;
+    (slot.commit.load(Ordering::Acquire) != 0 && staged_end > kernel_size).then_some(staged_end)
 }
 
 /// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
-pub fn before_rename(_olddir: c_int, _from: &CStr) -> Result<(), Errno> {
+pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    if !engine.anything_staged() {
+        return Ok(());
+    }
+    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(()) };
+    if st.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return settle(engine, (st.st_dev, st.st_ino));
+    }
+    // Everything staged might lie below.
+    let Some(pool) = engine.open_pool() else { return Ok(()) };
+    for (number, key) in pool.keys().iter().enumerate() {
+        let dev = key.dev.load(Ordering::Acquire);
+        if dev != 0 && pool.slots()[number].commit.load(Ordering::Acquire) != 0 {
+            settle(engine, (dev - 1, key.ino.load(Ordering::Acquire)))?;
+        }
+    }
     Ok(())
 }
 
 /// After chdir or fchdir succeeded.
-pub fn directory_changed() {}
-
-/// Before fork(2): offsets are stored in the kernel, and the engine's own locks are taken.
-pub fn before_fork() {}
-
-/// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
-pub fn after_fork_in_parent() {}
-
-/// In the child after fork(2): a clean start (no threads, descriptors shared with the parent).
-pub fn after_fork_in_child() {}
-
-/// Before exec or spawn: every descriptor that another program is about to inherit (no FD_CLOEXEC) is flushed
-/// and left to the kernel. `exec` tells that this process image is about to be replaced: all else is flushed too.
-pub fn before_exec(_exec: bool) {}
-
-/// At exit, `_exit`, `quick_exit` and MPI_Finalize: everything staged goes home; from then on writes go through.
-/// May be called several times.
-pub fn at_exit() {}
+pub fn directory_changed() {
+    if let Some(engine) = state::engine() {
+        engine.forget_cwd();
+    }
+}
 
 /// Descriptors of the engine's own that close_range, closefrom and close loops must leave alone.
-pub fn is_own_descriptor(_fd: c_int) -> bool {
-    false
+pub fn is_own_descriptor(fd: c_int) -> bool {
+    fd >= 0 && state::engine().and_then(|e| e.open_pool()).is_some_and(|p| p.descriptors().contains(&fd))
 }

@@ -1,0 +1,103 @@
+//! From a descriptor to a file: where it lies, whether it may be staged, and taking its offset over. Owns those
+//! decisions; does no reading or writing of data.
+
+use super::description::{self, Mode, Place, State};
+use super::state::Engine;
+use crate::file::{Descriptor, File};
+use crate::namespace;
+use crate::report::{self, Bypass, Count};
+use crate::sys;
+use std::sync::Arc;
+
+/// What a description's file is to Iris.
+pub enum Standing {
+    /// Under a mount: its object.
+    File(Arc<File>),
+    /// None of ours; the description is no longer in the table.
+    Outside,
+    /// Ours, but it cannot be served now (no Tier 0).
+    Unserved,
+}
+
+/// Finds out what a description's file is, and remembers it. `fd` is one of its numbers.
+pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing {
+    if let Some(file) = &state.file {
+        return Standing::File(file.clone());
+    }
+    let mount = match state.place {
+        Place::Mounted(m) => m,
+        Place::Unknown => {
+            let mut buf = [0u8; 4096];
+            let mounts = &engine.config.mounts;
+            let found = sys::name_of(fd, &mut buf)
+                .ok()
+                .and_then(|name| Some((namespace::mount_of(name, mounts)?, name.to_vec())));
+            let Some((index, name)) = found else { return outside(state, Bypass::Outside) };
+            state.name = name;
+            state.place = Place::Mounted(&mounts[index]);
+            &mounts[index]
+        }
+    };
+    let Ok(st) = sys::fstat(fd) else { return Standing::Unserved };
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return outside(state, Bypass::NotRegular);
+    }
+    let Some(file) = engine.file((st.st_dev, st.st_ino), mount) else { return Standing::Unserved };
+    for &number in &state.numbers {
+        file.add_descriptor(Descriptor { fd: number, writable: state.writable(), append: state.appends() });
+    }
+    if !state.name.is_empty() {
+        file.set_name(&state.name);
+    }
+    report::add(Count::Opened, 1);
+    state.file = Some(file.clone());
+    Standing::File(file)
+}
+
+fn outside(state: &mut State, why: Bypass) -> Standing {
+    report::bypassed(why);
+    for n in state.numbers.clone() {
+        description::remove(state, n);
+    }
+    Standing::Outside
+}
+
+/// Whether writes through this description may be staged at all; if not, why.
+pub fn unstageable(engine: &Engine, state: &State) -> Option<Bypass> {
+    if state.flags & libc::O_DIRECT != 0 {
+        return Some(Bypass::Direct);
+    }
+    // O_SYNC contains O_DSYNC's bit.
+    if state.flags & libc::O_DSYNC != 0 {
+        return Some(Bypass::Synchronous);
+    }
+    if sys::file_size_limit().is_some() {
+        return Some(Bypass::Limit);
+    }
+    match engine.open_pool() {
+        Some(pool) if pool.still_named() => None,
+        _ => Some(Bypass::NoTier0),
+    }
+}
+
+/// Takes the offset over from the kernel. Returns whether that worked.
+pub fn take_offset(state: &mut State, fd: i32) -> bool {
+    match sys::tell(fd) {
+        Ok(offset) => {
+            state.offset = offset;
+            state.mode = Mode::Private;
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// Gives the offset back to the kernel, for good.
+pub fn give_offset(state: &mut State, fd: i32) {
+    if state.mode == Mode::Private {
+        // Cannot fail on a regular file for an offset that fits i64; a closed number needs no offset.
+        let _ = sys::seek_to(fd, state.offset);
+    }
+    state.mode = Mode::Kernel;
+    state.ahead.drop_buffer();
+}

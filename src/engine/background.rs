@@ -1,0 +1,147 @@
+//! The background flusher: one thread of a process that has staged something. Owns the list of files to look
+//! after and the thread; started on first need, gone after a fork.
+
+use super::state::{Engine, engine};
+use crate::file::File;
+use crate::report::{self, Count};
+use crate::spin::Spin;
+use rustix::thread::futex;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+/// Staged bytes of a file from which it is flushed without waiting for its age: four blocks, so that the writer
+/// and the flusher stay inside the second-level cache.
+const ENOUGH: u64 = 1 << 20;
+
+static QUEUE: Spin<Vec<Arc<File>>> = Spin::new(Vec::new());
+static RUNNING: AtomicBool = AtomicBool::new(false);
+/// 1 when the thread has something to do before its time.
+static CALL: AtomicU32 = AtomicU32::new(0);
+
+/// After a write was staged: sees to it that it goes home some time.
+#[inline]
+pub fn staged(file: &Arc<File>) {
+    if !file.queued.load(Ordering::Relaxed) {
+        enqueue(file);
+    }
+    if file.staged_bytes() >= ENOUGH && CALL.load(Ordering::Relaxed) == 0 {
+        call();
+    }
+}
+
+#[cold]
+fn enqueue(file: &Arc<File>) {
+    if file.queued.swap(true, Ordering::AcqRel) {
+        return;
+    }
+    if let Some(mut queue) = QUEUE.lock() {
+        queue.push(file.clone());
+    }
+    if !RUNNING.swap(true, Ordering::AcqRel) && !start() {
+        // Without a thread, bytes stay staged until fsync, close or a full Tier 0, which is right but late.
+        RUNNING.store(false, Ordering::Release);
+    }
+}
+
+#[cold]
+fn call() {
+    if CALL.swap(1, Ordering::AcqRel) == 0 {
+        let _ = futex::wake(&CALL, futex::Flags::PRIVATE, 1);
+    }
+}
+
+/// Starts the thread with all signals blocked, so that the program's handlers never run on it.
+fn start() -> bool {
+    // SAFETY: sigset_t is plain data, filled by sigfillset before use; the masks live on this stack frame.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let mut old: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+    }
+    let started =
+        std::thread::Builder::new().name("iris-flush".into()).stack_size(256 * 1024).spawn(run).is_ok();
+    // SAFETY: restores what was read above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
+    started
+}
+
+fn run() {
+    let Some(engine) = engine() else { return };
+    let pause_ms = (engine.config.tier0.flush_after_ms / 2).max(1);
+    loop {
+        let timeout = futex::Timespec {
+            tv_sec: (pause_ms / 1000) as i64,
+            tv_nsec: (pause_ms % 1000 * 1_000_000) as i64,
+        };
+        if CALL.load(Ordering::Acquire) == 0 {
+            let _ = futex::wait(&CALL, futex::Flags::PRIVATE, 0, Some(&timeout));
+        }
+        CALL.store(0, Ordering::Release);
+        round(engine);
+    }
+}
+
+/// Looks at each file once.
+fn round(engine: &Engine) {
+    let files = QUEUE.lock().map_or_else(Vec::new, |q| q.clone());
+    for file in files {
+        let bytes = file.staged_bytes();
+        if bytes >= ENOUGH || bytes > 0 && file.staged_ms() >= engine.config.tier0.flush_after_ms {
+            if let Err(e) = file.flush() {
+                report::add(Count::FlushErrors, 1);
+                file.keep_error(e);
+                engine.log(1, || format!("flushing in the background: {e}; the bytes stay in Tier 0"));
+            }
+        } else if bytes == 0 && !file.has_descriptors() {
+            if let Some(mut queue) = QUEUE.lock() {
+                queue.retain(|f| !Arc::ptr_eq(f, &file));
+            }
+            file.queued.store(false, Ordering::Release);
+            engine.forget(file);
+        }
+    }
+}
+
+/// Takes a closed file off the list at once.
+pub fn dismiss(file: &Arc<File>) {
+    if file.queued.load(Ordering::Acquire)
+        && let Some(mut queue) = QUEUE.lock()
+    {
+        queue.retain(|f| !Arc::ptr_eq(f, file));
+        file.queued.store(false, Ordering::Release);
+    }
+}
+
+/// Before fork.
+pub fn lock() {
+    if let Some(q) = QUEUE.lock() {
+        Spin::leak(q);
+    }
+}
+
+/// After fork, in the parent.
+///
+/// # Safety
+/// Follows [`lock`] on the same thread.
+pub unsafe fn unlock() {
+    // SAFETY: by contract.
+    unsafe { QUEUE.reset() };
+}
+
+/// In the child of a fork: no thread, and nothing to look after.
+///
+/// # Safety
+/// Follows [`lock`] in the parent's forking thread.
+pub unsafe fn restart_in_child() {
+    // SAFETY: by contract.
+    unsafe { QUEUE.reset() };
+    if let Some(mut queue) = QUEUE.lock() {
+        // The parent's files, whose locks may be held by threads that do not exist here.
+        std::mem::forget(std::mem::take(&mut *queue));
+    }
+    RUNNING.store(false, Ordering::Release);
+    CALL.store(0, Ordering::Release);
+}

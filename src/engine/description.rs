@@ -1,0 +1,234 @@
+//! Open file descriptions and the table of descriptors. Owns which number means which description, and each
+//! description's offset and flags; may not touch staged bytes.
+//!
+//! A number that is not in the table is none of ours: one load tells. Descriptions are never freed, only used
+//! again, so that a pointer read from the table stays valid; the table is asked again under the lock.
+
+use crate::config::Mount;
+use crate::file::File;
+use crate::spin::{Guard, Spin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Descriptors above this number are left to the kernel entirely.
+pub const MOST: usize = 1 << 20;
+
+static TABLE: [AtomicPtr<Description>; MOST] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST];
+/// One past the highest number ever entered.
+static TOP: AtomicUsize = AtomicUsize::new(0);
+static FREE: Spin<Vec<&'static Description>> = Spin::new(Vec::new());
+
+/// Where a description's file lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Place {
+    /// Not asked yet: the path alone does not tell (symbolic links, "..", another folder's descriptor).
+    Unknown,
+    /// Under this mount, as far as its name goes.
+    Mounted(&'static Mount),
+}
+
+/// Who holds the offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// The kernel; nothing has been staged through this description yet.
+    Fresh,
+    /// This description; the kernel's is stale.
+    Private,
+    /// The kernel, for good: the description is shared with another process, or has left the overlay.
+    Kernel,
+}
+
+/// An open file description.
+pub struct Description {
+    state: Spin<State>,
+}
+
+/// What is known of it.
+pub struct State {
+    /// Descriptor numbers that mean it.
+    pub numbers: Vec<i32>,
+    /// Status flags and access mode as given to open, and changed by F_SETFL.
+    pub flags: i32,
+    /// Where the file is.
+    pub place: Place,
+    /// Who holds the offset.
+    pub mode: Mode,
+    /// The offset in [`Mode::Private`].
+    pub offset: u64,
+    /// The file, once it mattered.
+    pub file: Option<Arc<File>>,
+    /// Small writes that went straight to the file before staging began.
+    pub small_writes: u32,
+    /// Absolute name, when the open call gave one.
+    pub name: Vec<u8>,
+    /// Bytes read ahead under session consistency.
+    pub ahead: super::ahead::Ahead,
+}
+
+impl State {
+    const fn new() -> State {
+        State {
+            numbers: Vec::new(),
+            flags: 0,
+            place: Place::Unknown,
+            mode: Mode::Fresh,
+            offset: 0,
+            file: None,
+            small_writes: 0,
+            name: Vec::new(),
+            ahead: super::ahead::Ahead::new(),
+        }
+    }
+
+    /// Whether it is open for writing.
+    #[inline]
+    pub fn writable(&self) -> bool {
+        matches!(self.flags & libc::O_ACCMODE, libc::O_WRONLY | libc::O_RDWR)
+    }
+
+    /// Whether it is open for reading.
+    #[inline]
+    pub fn readable(&self) -> bool {
+        matches!(self.flags & libc::O_ACCMODE, libc::O_RDONLY | libc::O_RDWR)
+    }
+
+    /// Whether O_APPEND is set.
+    #[inline]
+    pub fn appends(&self) -> bool {
+        self.flags & libc::O_APPEND != 0
+    }
+}
+
+/// Whether a number is in the table.
+#[inline]
+pub fn known(fd: i32) -> bool {
+    (fd as usize) < MOST && !TABLE[fd as usize].load(Ordering::Acquire).is_null()
+}
+
+/// The outcome of asking for a description.
+pub enum Found {
+    /// The number is none of ours.
+    No,
+    /// This thread holds the description already: a signal handler interrupted it.
+    Busy,
+    /// The description, locked.
+    Yes(Guard<'static, State>),
+}
+
+/// The description that a number means, locked.
+#[inline]
+pub fn get(fd: i32) -> Found {
+    if fd as usize >= MOST {
+        return Found::No;
+    }
+    loop {
+        let p = TABLE[fd as usize].load(Ordering::Acquire);
+        if p.is_null() {
+            return Found::No;
+        }
+        // SAFETY: descriptions come from Box::leak and are never freed.
+        let d: &'static Description = unsafe { &*p };
+        let Some(guard) = d.state.lock() else { return Found::Busy };
+        if TABLE[fd as usize].load(Ordering::Acquire) == p {
+            return Found::Yes(guard);
+        }
+    }
+}
+
+/// Enters a new description for `fd`. An old entry, left behind by a close that no hook saw, is replaced.
+pub fn enter(fd: i32, fill: impl FnOnce(&mut State)) {
+    if fd as usize >= MOST {
+        return;
+    }
+    let reused = FREE.lock().and_then(|mut free| free.pop());
+    let d: &'static Description =
+        reused.unwrap_or_else(|| Box::leak(Box::new(Description { state: Spin::new(State::new()) })));
+    let Some(mut state) = d.state.lock() else { return };
+    let (mut numbers, mut name) = (std::mem::take(&mut state.numbers), std::mem::take(&mut state.name));
+    numbers.clear();
+    name.clear();
+    *state = State { numbers, name, ..State::new() };
+    state.numbers.push(fd);
+    fill(&mut state);
+    drop(state);
+    TABLE[fd as usize].store(std::ptr::from_ref(d).cast_mut(), Ordering::Release);
+    TOP.fetch_max(fd as usize + 1, Ordering::AcqRel);
+}
+
+/// Makes `new` another number of the description `state`, which `old` means.
+pub fn alias(state: &mut State, old: i32, new: i32) {
+    if new as usize >= MOST {
+        return;
+    }
+    let p = TABLE[old as usize].load(Ordering::Acquire);
+    state.numbers.push(new);
+    TABLE[new as usize].store(p, Ordering::Release);
+    TOP.fetch_max(new as usize + 1, Ordering::AcqRel);
+}
+
+/// Takes a number out of the table. Whoever holds the state goes on holding it.
+pub fn remove(state: &mut State, fd: i32) {
+    state.numbers.retain(|&n| n != fd);
+    TABLE[fd as usize].store(std::ptr::null_mut(), Ordering::Release);
+}
+
+/// Takes all numbers of a description out of the table, and gives it back for reuse.
+pub fn release(mut state: Guard<'static, State>, last: i32) {
+    let p = TABLE[last as usize].load(Ordering::Acquire);
+    for n in std::mem::take(&mut state.numbers) {
+        TABLE[n as usize].store(std::ptr::null_mut(), Ordering::Release);
+    }
+    state.file = None;
+    state.ahead.drop_buffer();
+    drop(state);
+    if !p.is_null()
+        && let Some(mut free) = FREE.lock()
+    {
+        // SAFETY: descriptions come from Box::leak and are never freed.
+        free.push(unsafe { &*p });
+    }
+}
+
+/// Calls `f` with each number in the table.
+pub fn each_number(mut f: impl FnMut(i32)) {
+    for (fd, p) in TABLE.iter().enumerate().take(TOP.load(Ordering::Acquire)) {
+        if !p.load(Ordering::Acquire).is_null() {
+            f(fd as i32);
+        }
+    }
+}
+
+/// Before fork: takes the locks, so that the child's copies are in a known state. A description whose lock this
+/// thread holds already (fork in a signal handler) is passed over.
+pub fn lock_all() {
+    if let Some(free) = FREE.lock() {
+        Spin::leak(free);
+    }
+    for p in TABLE.iter().take(TOP.load(Ordering::Acquire)) {
+        let p = p.load(Ordering::Acquire);
+        if p.is_null() {
+            continue;
+        }
+        // A description with several numbers is met again, and then the lock is this thread's already.
+        // SAFETY: descriptions are never freed.
+        if let Some(state) = unsafe { &*p }.state.lock() {
+            Spin::leak(state);
+        }
+    }
+}
+
+/// After fork, in parent and child: gives back what [`lock_all`] took.
+///
+/// # Safety
+/// Follows [`lock_all`] on the same thread (in the child: its copy).
+pub unsafe fn unlock_all() {
+    for p in TABLE.iter().take(TOP.load(Ordering::Acquire)) {
+        let p = p.load(Ordering::Acquire);
+        if !p.is_null() {
+            // SAFETY: descriptions are never freed; the lock was taken by `lock_all` in this thread.
+            unsafe { (*p).state.reset() };
+        }
+    }
+    // SAFETY: as above.
+    unsafe { FREE.reset() };
+}

@@ -1,0 +1,490 @@
+//! Reading and writing through a descriptor. Owns the way of one request: which route it takes, and what that
+//! does to the offset. What the bytes are is the file's business.
+
+use super::Answer;
+use super::ahead;
+use super::attach::{self, Standing};
+use super::background;
+use super::description::{Found, Mode, State, get};
+use super::state::{EXITING, Engine, engine};
+use crate::config::Consistency;
+use crate::errno::Errno;
+use crate::file::{At, File, Staged};
+use crate::report::{self, Bypass, Count};
+use crate::spin::Guard;
+use crate::sys;
+use iris_mappers::{Place, Router};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+/// Small writes of a description that go straight to the file before staging begins: a file that gets a write or
+/// two is not worth a slot.
+const WARM_UP: u32 = 2;
+/// Offsets beyond this are left to the kernel, which knows the largest of each file system.
+const FARTHEST: u64 = 1 << 42;
+/// Addresses below this are never a program's buffer; the kernel answers EFAULT.
+const LOWEST: usize = 4096;
+
+/// A description, locked.
+type Held = Guard<'static, State>;
+
+type Result<T> = std::result::Result<T, Errno>;
+
+fn answer(r: Result<usize>) -> Answer {
+    match r {
+        Ok(n) => Answer::Done(n as i64),
+        Err(e) => Answer::Fail(e),
+    }
+}
+
+#[inline]
+fn plain(buf: *const u8, len: usize) -> bool {
+    buf as usize >= LOWEST && len <= 0x7fff_f000
+}
+
+/// write, and pwrite when `at` is given.
+///
+/// # Safety
+/// `buf` is readable for `len` bytes.
+#[inline]
+pub unsafe fn write(fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
+    let state = match get(fd) {
+        Found::No => return Answer::Kernel,
+        Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
+        Found::Yes(s) => s,
+    };
+    if !state.writable() || len == 0 || !plain(buf, len) {
+        return Answer::Kernel;
+    }
+    if state.mode == Mode::Private {
+        // SAFETY: by this function's contract.
+        return unsafe { write_private(state, fd, buf, len, at) };
+    }
+    // SAFETY: as above.
+    unsafe { write_cold(state, fd, buf, len, at) }
+}
+
+/// # Safety
+/// As [`write`].
+#[inline]
+unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
+    let Some(shared) = &state.file else { return Answer::Kernel };
+    // SAFETY: the description keeps its file as long as its lock is held, which is longer than this borrow.
+    let file: &File = unsafe { &*Arc::as_ptr(shared) };
+    let place = if state.appends() { At::End } else { At::Offset(at.unwrap_or(state.offset)) };
+    let route = Router { threshold: file.mount().threshold }.place(len as u64);
+    if route == Place::Overlay && !matches!(place, At::Offset(o) if o + len as u64 > FARTHEST) {
+        // SAFETY: by this function's contract.
+        match unsafe { file.stage_or_flush(fd, place, buf, len) } {
+            Ok(Staged::Done(offset)) => {
+                if at.is_none() {
+                    state.offset = offset + len as u64;
+                }
+                if let Some(shared) = &state.file {
+                    background::staged(shared);
+                }
+                return Answer::Done(len as i64);
+            }
+            Ok(Staged::Pass(why)) => report::bypassed(why),
+            Err(e) => return Answer::Fail(e),
+        }
+    } else {
+        report::bypassed(if route == Place::Base { Bypass::Large } else { Bypass::Limit });
+    }
+    if at.is_some() {
+        // Threads that write at offsets of their own must not wait for each other.
+        let file = shared_file(&state);
+        drop(state);
+        // SAFETY: by this function's contract.
+        return answer(
+            file.map_or(Err(Errno(libc::EBADF)), |f| unsafe { write_base(&f, fd, buf, len, place) }),
+        );
+    }
+    // SAFETY: by this function's contract.
+    let written = unsafe { write_base(file, fd, buf, len, place) };
+    if let Ok(n) = written {
+        match place {
+            At::Offset(o) => state.offset = o + n as u64,
+            // The kernel has moved its own offset to the end of what it appended.
+            At::End => state.offset = sys::tell(fd).unwrap_or(state.offset + n as u64),
+        }
+    }
+    answer(written)
+}
+
+fn shared_file(state: &State) -> Option<Arc<File>> {
+    state.file.clone()
+}
+
+/// Writes to the base of a file that may have an overlay: that goes home first, so that newest wins.
+///
+/// # Safety
+/// `buf` is readable for `len` bytes.
+unsafe fn write_base(file: &File, fd: i32, buf: *const u8, len: usize, place: At) -> Result<usize> {
+    let written = match place {
+        At::Offset(offset) => {
+            file.flush()?;
+            // SAFETY: by this function's contract.
+            let n = unsafe { sys::pwrite(fd, buf, len, offset) };
+            file.base_changed();
+            n
+        }
+        // Where an append lands must not change between the flush and the write.
+        // SAFETY: by this function's contract.
+        At::End => file.alone(|| unsafe { sys::write(fd, buf, len) }),
+    }?;
+    report::add(Count::BaseWrites, 1);
+    report::add(Count::BaseBytes, written as u64);
+    Ok(written)
+}
+
+/// A write through a description whose offset is the kernel's.
+///
+/// # Safety
+/// As [`write`].
+#[cold]
+unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
+    let Some(engine) = engine() else { return Answer::Kernel };
+    let file = match attach::standing(engine, &mut state, fd) {
+        Standing::File(f) => f,
+        Standing::Outside | Standing::Unserved => return Answer::Kernel,
+    };
+    let appends = state.appends();
+    if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
+    {
+        state.small_writes += 1;
+        if state.small_writes > WARM_UP || appends {
+            match attach::unstageable(engine, &state) {
+                None if attach::take_offset(&mut state, fd) => {
+                    // SAFETY: by this function's contract.
+                    return unsafe { write_private(state, fd, buf, len, at) };
+                }
+                None => {}
+                Some(why) => {
+                    report::bypassed(why);
+                    // Asked again after as many writes: limits and Tier 0 may come back.
+                    state.small_writes = 0;
+                }
+            }
+        }
+    }
+    // SAFETY: by this function's contract.
+    let write = || unsafe {
+        match at {
+            Some(offset) => sys::pwrite(fd, buf, len, offset),
+            None => sys::write(fd, buf, len),
+        }
+    };
+    let written = if appends {
+        file.alone(write)
+    } else {
+        file.flush().and_then(|()| {
+            let n = write();
+            file.base_changed();
+            n
+        })
+    };
+    if let Ok(n) = written {
+        report::add(Count::BaseWrites, 1);
+        report::add(Count::BaseBytes, n as u64);
+    }
+    answer(written)
+}
+
+/// read, and pread when `at` is given.
+///
+/// # Safety
+/// `buf` is writable for `len` bytes.
+#[inline]
+pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
+    let state = match get(fd) {
+        Found::No => return Answer::Kernel,
+        Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
+        Found::Yes(s) => s,
+    };
+    if !state.readable() || !plain(buf, len) || len == 0 {
+        return Answer::Kernel;
+    }
+    if state.mode == Mode::Private {
+        // SAFETY: by this function's contract.
+        return unsafe { read_private(state, fd, buf, len, at) };
+    }
+    // SAFETY: by this function's contract.
+    unsafe { read_cold(state, fd, buf, len, at) }
+}
+
+/// # Safety
+/// As [`read`].
+#[inline]
+unsafe fn read_private(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
+    let Some(shared) = &state.file else { return Answer::Kernel };
+    // SAFETY: the description keeps its file as long as its lock is held, which is longer than this borrow.
+    let file: &File = unsafe { &*Arc::as_ptr(shared) };
+    let offset = at.unwrap_or(state.offset);
+    if file.mount().consistency != Consistency::Posix && len <= ahead::LARGEST {
+        let version = file.version();
+        // SAFETY: by this function's contract; a reference for the copy only.
+        let to = unsafe { std::slice::from_raw_parts_mut(buf, len) };
+        if let Some(n) = state.ahead.take(offset, to, version) {
+            if at.is_none() {
+                state.offset += n as u64;
+            }
+            return Answer::Done(n as i64);
+        }
+        if state.ahead.is_sequential(offset, len) {
+            let window = state.ahead.room();
+            let (p, size) = (window.as_mut_ptr(), window.len());
+            // SAFETY: the window is that long.
+            match unsafe { read_file(file, fd, offset, p, size) } {
+                Ok(n) => state.ahead.filled(offset, n, version),
+                Err(e) => return Answer::Fail(e),
+            }
+            report::add(Count::AheadReads, 1);
+            if let Some(n) = state.ahead.take(offset, to, version) {
+                if at.is_none() {
+                    state.offset += n as u64;
+                }
+                return Answer::Done(n as i64);
+            }
+        }
+    }
+    if at.is_some() {
+        // Threads that read at offsets of their own must not wait for each other.
+        let file = shared_file(&state);
+        drop(state);
+        // SAFETY: by this function's contract.
+        return answer(
+            file.map_or(Err(Errno(libc::EBADF)), |f| unsafe { read_file(&f, fd, offset, buf, len) }),
+        );
+    }
+    // SAFETY: by this function's contract.
+    let read = unsafe { read_file(file, fd, offset, buf, len) };
+    if let Ok(n) = read {
+        state.offset = offset + n as u64;
+    }
+    answer(read)
+}
+
+/// Reads the overlay over the base, or the base alone.
+///
+/// # Safety
+/// `buf` is writable for `len` bytes.
+#[inline]
+unsafe fn read_file(file: &File, fd: i32, offset: u64, buf: *mut u8, len: usize) -> Result<usize> {
+    // SAFETY: by this function's contract.
+    unsafe {
+        match file.read(fd, offset, buf, len)? {
+            Some(n) => {
+                report::add(Count::MergedReads, 1);
+                Ok(n)
+            }
+            None => sys::pread(fd, buf, len, offset),
+        }
+    }
+}
+
+/// A read through a description whose offset is the kernel's.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
+    let Some(engine) = engine() else { return Answer::Kernel };
+    let caching = engine.config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
+    if !engine.anything_staged() && !(caching && state.mode == Mode::Fresh) {
+        return Answer::Kernel;
+    }
+    let file = match attach::standing(engine, &mut state, fd) {
+        Standing::File(f) => f,
+        Standing::Outside | Standing::Unserved => return Answer::Kernel,
+    };
+    let wants = file.is_staged() || caching && file.mount().consistency != Consistency::Posix;
+    if !wants {
+        return Answer::Kernel;
+    }
+    if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && attach::take_offset(&mut state, fd) {
+        // SAFETY: by this function's contract.
+        return unsafe { read_private(state, fd, buf, len, at) };
+    }
+    // The offset stays the kernel's.
+    let offset = match at {
+        Some(o) => o,
+        None => match sys::tell(fd) {
+            Ok(o) => o,
+            Err(_) => return Answer::Kernel,
+        },
+    };
+    // SAFETY: by this function's contract.
+    match unsafe { file.read(fd, offset, buf, len) } {
+        Ok(Some(n)) => {
+            if at.is_none() {
+                let _ = sys::seek_to(fd, offset + n as u64);
+            }
+            Answer::Done(n as i64)
+        }
+        Ok(None) => Answer::Kernel,
+        Err(e) => Answer::Fail(e),
+    }
+}
+
+/// lseek.
+pub fn lseek(fd: i32, offset: i64, whence: i32) -> Answer {
+    let mut state = match get(fd) {
+        Found::No => return Answer::Kernel,
+        Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
+        Found::Yes(s) => s,
+    };
+    match whence {
+        libc::SEEK_SET | libc::SEEK_CUR if state.mode == Mode::Private => {
+            let base = if whence == libc::SEEK_CUR { state.offset as i64 } else { 0 };
+            move_to(&mut state, fd, base.checked_add(offset))
+        }
+        libc::SEEK_END => {
+            let file = match merged(&mut state, fd) {
+                Some(f) => f,
+                None => return Answer::Kernel,
+            };
+            let size = match file.size(fd) {
+                Ok(Some(size)) => size,
+                Ok(None) => match sys::fstat(fd) {
+                    Ok(st) => st.st_size as u64,
+                    Err(e) => return Answer::Fail(e),
+                },
+                Err(e) => return Answer::Fail(e),
+            };
+            move_to(&mut state, fd, (size as i64).checked_add(offset))
+        }
+        libc::SEEK_DATA | libc::SEEK_HOLE => {
+            let Some(file) = merged(&mut state, fd) else { return Answer::Kernel };
+            if let Err(e) = file.flush() {
+                return Answer::Fail(e);
+            }
+            if offset < 0 {
+                return Answer::Fail(Errno(libc::ENXIO));
+            }
+            match sys::seek_sparse(fd, offset as u64, whence) {
+                Ok(at) => {
+                    state.offset = at;
+                    Answer::Done(at as i64)
+                }
+                Err(e) => Answer::Fail(e),
+            }
+        }
+        _ => Answer::Kernel,
+    }
+}
+
+/// The file, if its overlay or private offset makes the kernel's answer wrong.
+fn merged(state: &mut State, fd: i32) -> Option<Arc<File>> {
+    if state.mode == Mode::Private {
+        return state.file.clone();
+    }
+    let engine: &'static Engine = engine()?;
+    if !engine.anything_staged() {
+        return None;
+    }
+    match attach::standing(engine, state, fd) {
+        Standing::File(f) if f.is_staged() => Some(f),
+        _ => None,
+    }
+}
+
+fn move_to(state: &mut State, fd: i32, to: Option<i64>) -> Answer {
+    let to = match to {
+        Some(t) if t >= 0 => t,
+        Some(_) => return Answer::Fail(Errno(libc::EINVAL)),
+        None => return Answer::Fail(Errno(libc::EOVERFLOW)),
+    };
+    if state.mode != Mode::Private || to as u64 > FARTHEST {
+        // Whether such an offset is allowed, only the kernel knows.
+        match sys::seek_to(fd, to as u64) {
+            Ok(_) => {}
+            Err(e) => return Answer::Fail(e),
+        }
+    }
+    state.offset = to as u64;
+    Answer::Done(to)
+}
+
+/// ftruncate: after a flush, and before anybody can stage again.
+pub fn ftruncate(fd: i32, len: i64) -> Answer {
+    let mut state = match get(fd) {
+        Found::No => return Answer::Kernel,
+        Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
+        Found::Yes(s) => s,
+    };
+    let Some(engine) = engine() else { return Answer::Kernel };
+    if len < 0 || !state.writable() {
+        return Answer::Kernel;
+    }
+    match attach::standing(engine, &mut state, fd) {
+        Standing::File(file) => {
+            state.ahead.forget();
+            answer(file.alone(|| sys::ftruncate(fd, len as u64)).map(|()| 0))
+        }
+        _ => Answer::Kernel,
+    }
+}
+
+/// readv and preadv: as many reads as there are pieces, stopping at a short one.
+///
+/// # Safety
+/// The entries of `iov` are valid for writes.
+pub unsafe fn readv(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
+    // SAFETY: by this function's contract.
+    unsafe { pieces(iov, at, |buf, len, at| read(fd, buf, len, at)) }
+}
+
+/// writev and pwritev. Several pieces are one write: gathered first when they are to be staged.
+///
+/// # Safety
+/// The entries of `iov` are valid for reads.
+pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
+    let total: usize = iov.iter().fold(0usize, |n, v| n.saturating_add(v.iov_len));
+    match iov {
+        // SAFETY: by this function's contract.
+        [one] => return unsafe { write(fd, one.iov_base.cast(), one.iov_len, at) },
+        _ if total == 0 || total > 0x7fff_f000 => return Answer::Kernel,
+        _ if iov.iter().any(|v| v.iov_len > 0 && !plain(v.iov_base.cast(), v.iov_len)) => {
+            return Answer::Kernel;
+        }
+        _ => {}
+    }
+    if let Found::No = get(fd) {
+        return Answer::Kernel;
+    }
+    let mut whole = Vec::with_capacity(total);
+    for v in iov.iter().filter(|v| v.iov_len > 0) {
+        // SAFETY: by this function's contract.
+        whole.extend_from_slice(unsafe { std::slice::from_raw_parts(v.iov_base.cast::<u8>(), v.iov_len) });
+    }
+    // SAFETY: the vector is that long.
+    unsafe { write(fd, whole.as_ptr(), whole.len(), at) }
+}
+
+/// # Safety
+/// `one` is safe to call with each entry of `iov`.
+unsafe fn pieces(
+    iov: &[libc::iovec],
+    at: Option<u64>,
+    one: impl Fn(*mut u8, usize, Option<u64>) -> Answer,
+) -> Answer {
+    let mut done = 0usize;
+    for v in iov.iter().filter(|v| v.iov_len > 0) {
+        match one(v.iov_base.cast(), v.iov_len, at.map(|a| a + done as u64)) {
+            Answer::Done(n) => {
+                done += n as usize;
+                if (n as usize) < v.iov_len {
+                    break;
+                }
+            }
+            // Only the first piece can find the kernel in charge, unless another thread changes the mode in
+            // between; then what was read so far is a short read.
+            other if done == 0 => return other,
+            _ => break,
+        }
+    }
+    if done == 0 && iov.iter().all(|v| v.iov_len == 0) {
+        return Answer::Kernel;
+    }
+    Answer::Done(done as i64)
+}

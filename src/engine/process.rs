@@ -1,0 +1,109 @@
+//! The life of the process: fork, exec, exit. Owns the order in which the engine's parts are stopped and
+//! restarted; does no I/O of its own beyond asking for flushes.
+
+use super::description::{self, Found, Mode};
+use super::state::{self, EXITING};
+use super::{Touch, attach, background, touch};
+use crate::report::{self, Bypass};
+use crate::sys;
+use crate::tier0::process as registry;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Before fork(2): offsets are stored in the kernel, and the engine's own locks are taken.
+///
+/// Parent and child share their descriptions from then on, so the kernel keeps the offsets in both.
+pub fn before_fork() {
+    let Some(engine) = state::engine() else { return };
+    description::each_number(|fd| {
+        if let Found::Yes(mut d) = description::get(fd) {
+            if d.mode == Mode::Private {
+                report::bypassed(Bypass::Shared);
+            }
+            attach::give_offset(&mut d, fd);
+        }
+    });
+    description::lock_all();
+    engine.lock_files();
+    background::lock();
+}
+
+/// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
+pub fn after_fork_in_parent() {
+    let Some(engine) = state::engine() else { return };
+    // SAFETY: `before_fork` took the locks on this thread.
+    unsafe {
+        background::unlock();
+        engine.unlock_files();
+        description::unlock_all();
+    }
+}
+
+/// In the child after fork(2): a clean start (no threads, descriptors shared with the parent).
+pub fn after_fork_in_child() {
+    registry::forget();
+    let Some(engine) = state::engine() else { return };
+    // SAFETY: `before_fork` took the locks on the thread that lives on here.
+    unsafe {
+        background::restart_in_child();
+        engine.restart_in_child();
+        description::unlock_all();
+    }
+    description::each_number(|fd| {
+        if let Found::Yes(mut d) = description::get(fd) {
+            // The parent's object: its locks may be held by threads that do not exist here.
+            std::mem::forget(d.file.take());
+        }
+    });
+    report::reset();
+    REPORTED.store(false, Ordering::Release);
+}
+
+/// Before exec or spawn: every descriptor that another program is about to inherit (no FD_CLOEXEC) is flushed
+/// and left to the kernel. `exec` tells that this process image is about to be replaced: all else is flushed too.
+pub fn before_exec(exec: bool) {
+    let Some(engine) = state::engine() else { return };
+    description::each_number(|fd| {
+        if !sys::closes_on_exec(fd) {
+            // The next write or close tells of an error; the bytes stay in Tier 0.
+            let _ = touch(fd, Touch::Leave(Bypass::Inherited));
+        }
+    });
+    if exec {
+        flush_all(engine);
+        write_report(engine);
+    }
+}
+
+fn flush_all(engine: &state::Engine) {
+    for file in engine.files() {
+        if let Err(e) = file.flush() {
+            report::add(report::Count::FlushErrors, 1);
+            engine.log(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
+        }
+    }
+}
+
+static REPORTED: AtomicBool = AtomicBool::new(false);
+
+fn write_report(engine: &state::Engine) {
+    if let Some(path) = &engine.report
+        && !REPORTED.swap(true, Ordering::AcqRel)
+    {
+        engine.files().iter().for_each(|f| f.report());
+        report::write_to(path);
+    }
+}
+
+/// At exit, `_exit`, `quick_exit` and MPI_Finalize: everything staged goes home; from then on writes go through.
+/// May be called several times.
+pub fn at_exit() {
+    let Some(engine) = state::engine() else { return };
+    EXITING.store(true, Ordering::Release);
+    description::each_number(|fd| {
+        if let Found::Yes(mut d) = description::get(fd) {
+            attach::give_offset(&mut d, fd);
+        }
+    });
+    flush_all(engine);
+    write_report(engine);
+}

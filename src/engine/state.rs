@@ -1,0 +1,236 @@
+//! The engine's own state: configuration, Tier 0, the table of files. Owns making and finding them; every part
+//! of it lives as long as the process.
+
+use crate::config::{Config, Environment};
+use crate::file::{File, Resources};
+use crate::report;
+use crate::spin::Spin;
+use crate::sys;
+use crate::tier0::pool::{self, Pool, PoolSettings};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+
+/// What is set once.
+pub struct Engine {
+    /// Configuration in force.
+    pub config: Config,
+    /// Report file, if any.
+    pub report: Option<CString>,
+    pool: AtomicPtr<Pool>,
+    pool_state: AtomicU8,
+    files: Spin<BTreeMap<(u64, u64), Arc<File>>>,
+    /// Name of the working directory; `None` when it has to be asked for.
+    cwd: Spin<Option<Vec<u8>>>,
+}
+
+const UNTRIED: u8 = 0;
+const READY: u8 = 1;
+const NONE: u8 = 2;
+
+static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+static STARTED: AtomicBool = AtomicBool::new(false);
+/// The process is exiting: nothing is staged any more.
+pub static EXITING: AtomicBool = AtomicBool::new(false);
+
+/// The engine, when something is mounted.
+#[inline]
+pub fn engine() -> Option<&'static Engine> {
+    let p = ENGINE.load(Ordering::Acquire);
+    // SAFETY: the pointer is null or comes from Box::leak.
+    if p.is_null() { None } else { Some(unsafe { &*p }) }
+}
+
+/// Reads the configuration, once. Returns whether something is mounted.
+pub fn start() -> bool {
+    if STARTED.swap(true, Ordering::AcqRel) {
+        return engine().is_some();
+    }
+    let config = match Config::load(&Environment::process()) {
+        Ok(c) => c,
+        Err(e) => {
+            // The one thing said without being asked: a job that runs without Iris because of a mistake in
+            // its settings must not do so silently.
+            complain(&format!("iris: {e}\niris: this process runs without Iris\n"));
+            return false;
+        }
+    };
+    if config.disabled || config.mounts.is_empty() {
+        return false;
+    }
+    let report = config.report.as_ref().and_then(|p| CString::new(p.as_os_str().as_bytes()).ok());
+    let engine = Box::leak(Box::new(Engine {
+        config,
+        report,
+        pool: AtomicPtr::new(std::ptr::null_mut()),
+        pool_state: AtomicU8::new(UNTRIED),
+        files: Spin::new(BTreeMap::new()),
+        cwd: Spin::new(None),
+    }));
+    ENGINE.store(engine, Ordering::Release);
+    true
+}
+
+/// Writes to standard error.
+pub fn complain(text: &str) {
+    // SAFETY: the string is readable for its length. If standard error is closed, nobody can be told.
+    let _ = unsafe { sys::write(2, text.as_ptr(), text.len()) };
+}
+
+impl Engine {
+    /// Says something at a level of `IRIS_LOG`: 1 errors … 4 each decision.
+    pub fn log(&self, level: u8, text: impl FnOnce() -> String) {
+        if self.config.log >= level {
+            complain(&format!("iris[{}]: {}\n", sys::pid(), text()));
+        }
+    }
+
+    /// Tier 0, made on first use. `None`: there is none to be had, and the kernel serves everything.
+    #[inline]
+    pub fn pool(&self) -> Option<&'static Pool> {
+        let p = self.pool.load(Ordering::Acquire);
+        if !p.is_null() {
+            // SAFETY: the pointer comes from Box::leak.
+            return Some(unsafe { &*p });
+        }
+        if self.pool_state.load(Ordering::Acquire) == NONE { None } else { self.make_pool() }
+    }
+
+    #[cold]
+    fn make_pool(&self) -> Option<&'static Pool> {
+        // Two threads may come here at once; the loser's mapping is dropped.
+        let made = Pool::open_or_make(&self.pool_settings());
+        let pool = match made {
+            Ok(pool) => Box::new(pool),
+            Err(e) => {
+                if self.pool_state.swap(NONE, Ordering::AcqRel) != NONE {
+                    report::bypassed(report::Bypass::NoTier0);
+                    self.log(1, || format!("{e}; everything goes straight to the files"));
+                }
+                return None;
+            }
+        };
+        let raw = Box::into_raw(pool);
+        match self.pool.compare_exchange(std::ptr::null_mut(), raw, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => {
+                self.pool_state.store(READY, Ordering::Release);
+                // SAFETY: from Box::into_raw, and never freed.
+                Some(unsafe { &*raw })
+            }
+            Err(other) => {
+                // SAFETY: `raw` was made here and published to nobody; `other` comes from Box::into_raw above.
+                unsafe {
+                    drop(Box::from_raw(raw));
+                    Some(&*other)
+                }
+            }
+        }
+    }
+
+    /// Tier 0, if this process has opened it.
+    #[inline]
+    pub fn open_pool(&self) -> Option<&'static Pool> {
+        let p = self.pool.load(Ordering::Acquire);
+        // SAFETY: null or from Box::into_raw, never freed.
+        if p.is_null() { None } else { Some(unsafe { &*p }) }
+    }
+
+    fn pool_settings(&self) -> PoolSettings {
+        settings(&self.config)
+    }
+
+    /// Whether anything is staged on the node, as far as this process can know.
+    #[inline]
+    pub fn anything_staged(&self) -> bool {
+        self.open_pool().is_some_and(|p| p.superblock().staged_files.load(Ordering::Acquire) != 0)
+    }
+
+    /// The process's object for a file.
+    pub fn file(&self, id: (u64, u64), mount: &'static crate::config::Mount) -> Option<Arc<File>> {
+        let pool = self.pool()?;
+        let mut files = self.files.lock()?;
+        let resources = Resources { pool, mount };
+        Some(files.entry(id).or_insert_with(|| Arc::new(File::new(id, resources))).clone())
+    }
+
+    /// The process's object for a file, if it has one.
+    pub fn known_file(&self, id: (u64, u64)) -> Option<Arc<File>> {
+        self.files.lock()?.get(&id).cloned()
+    }
+
+    /// Forgets a file that no descriptor means any more.
+    pub fn forget(&self, file: Arc<File>) {
+        let Some(mut files) = self.files.lock() else { return };
+        // The table's, the caller's, and nobody else's (a description, the flusher).
+        if Arc::strong_count(&file) == 2 {
+            let gone = files.remove(&file.id());
+            drop(files);
+            drop(gone);
+        }
+    }
+
+    /// All files of this process.
+    pub fn files(&self) -> Vec<Arc<File>> {
+        self.files.lock().map_or_else(Vec::new, |f| f.values().cloned().collect())
+    }
+
+    /// In the child of a fork: the parent's files are the parent's.
+    ///
+    /// # Safety
+    /// Follows [`Engine::lock_files`] in the parent.
+    pub unsafe fn restart_in_child(&self) {
+        // SAFETY: the lock was taken by `lock_files` in the thread that lives on in the child.
+        unsafe { self.files.reset() };
+        if let Some(mut files) = self.files.lock() {
+            // Their locks may be held by threads that do not exist here: leaked, not dropped.
+            std::mem::forget(std::mem::take(&mut *files));
+        }
+        // SAFETY: only a thread that does not exist here can have held it, in a moment's assignment.
+        unsafe { self.cwd.reset() };
+    }
+
+    /// Before fork.
+    pub fn lock_files(&self) {
+        if let Some(f) = self.files.lock() {
+            Spin::leak(f);
+        }
+    }
+
+    /// After fork, in the parent.
+    ///
+    /// # Safety
+    /// Follows [`Engine::lock_files`] on the same thread.
+    pub unsafe fn unlock_files(&self) {
+        // SAFETY: by contract.
+        unsafe { self.files.reset() };
+    }
+
+    /// Runs `f` on the name of the working directory, empty if it has none.
+    pub fn with_cwd<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
+        let Some(mut cwd) = self.cwd.lock() else { return f(b"") };
+        let name = cwd.get_or_insert_with(|| {
+            let mut buf = [0u8; 4096];
+            sys::cwd(&mut buf).map_or_else(|_| Vec::new(), <[u8]>::to_vec)
+        });
+        f(name)
+    }
+
+    /// The working directory changed.
+    pub fn forget_cwd(&self) {
+        if let Some(mut cwd) = self.cwd.lock() {
+            *cwd = None;
+        }
+    }
+}
+
+/// The pool that a configuration asks for.
+pub fn settings(config: &Config) -> PoolSettings {
+    PoolSettings {
+        folder: config.tier0.path.clone().unwrap_or_else(pool::default_folder),
+        memory: config.tier0.memory,
+        storage_folder: config.tier0.storage_path.clone(),
+        storage: config.tier0.storage,
+    }
+}

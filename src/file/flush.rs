@@ -1,0 +1,315 @@
+//! Flushing: the overlay goes home, in the order of the file, in large writes.
+//!
+//! One flush of a file runs at a time on the node (`Slot::flush_lock`). It seals the journal, writes what was
+//! sealed, and retires it. A flush that dies in the middle has retired nothing, and the next one writes the same
+//! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
+
+use super::index::merge;
+use super::{At, File, Staged, UNKNOWN};
+use crate::errno::Errno;
+use crate::journal::{Extent, Journal, Position};
+use crate::report::{self, Count};
+use crate::sys;
+use crate::tier0::layout::{BLOCK, DAMAGED};
+use crate::tier0::lock;
+use crate::tier0::pool::Pool;
+use rustix::fs::OFlags;
+use std::ffi::CString;
+use std::io::IoSlice;
+use std::sync::atomic::Ordering;
+
+/// Most slices of one vectored write (IOV_MAX).
+const MOST_SLICES: usize = 1024;
+/// Extents shorter than this on average are copied together before they are written: a slice costs the kernel
+/// about as much as copying this many bytes.
+const SHORT: usize = 4096;
+/// Base writes over which the gain of staging is judged.
+const JUDGED: u64 = 64;
+
+impl File {
+    /// Flushes, and runs `f` on a descriptor of the file before anybody can stage or flush again: for what must
+    /// not be overtaken (truncation, a large O_APPEND write).
+    pub fn alone<T>(&self, f: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        loop {
+            self.flush()?;
+            let Some(locked) = self.locked_or_new() else { return f() };
+            if !locked.journal().is_empty() {
+                continue;
+            }
+            // Nothing is staged, so no flush is under way, and none can begin while the slot is locked.
+            let result = f();
+            locked.slot().base_size.store(UNKNOWN, Ordering::Relaxed);
+            drop(locked);
+            self.wrote_base();
+            return result;
+        }
+    }
+
+    /// The base changed other than by a flush: its size must be asked for again.
+    pub fn base_changed(&self) {
+        self.wrote_base();
+        if self.pool.superblock().staged_files.load(Ordering::Acquire) != 0
+            && let Some(locked) = self.locked()
+        {
+            locked.slot().base_size.store(UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    /// Writes everything home that is staged at this moment, whoever staged it.
+    pub fn flush(&self) -> Result<(), Errno> {
+        if !self.is_staged() {
+            return Ok(());
+        }
+        let _here = self.flushing.lock().ok_or(Errno(libc::EDEADLK))?;
+        let Some(me) = self.pool.me() else { return Err(Errno(libc::EAGAIN)) };
+        let Some(number) = self.slot.load(Ordering::Acquire).checked_sub(1) else { return Ok(()) };
+        let slot = &self.pool.slots()[number as usize];
+        self.pool.lock(&slot.flush_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
+        let result = self.flush_locked(number);
+        lock::unlock(&slot.flush_lock, me);
+        self.judge(result?);
+        Ok(())
+    }
+
+    /// With the flush lock held: seals, writes, retires. Returns the number of base writes.
+    fn flush_locked(&self, number: u32) -> Result<u64, Errno> {
+        let sealed = match self.locked() {
+            Some(l) if l.number == number => l.journal().seal(),
+            _ => None,
+        };
+        let Some(end) = sealed else { return Ok(0) };
+        let journal = Journal::new(self.pool, number);
+        let Ok(extents) = collect(&journal, end) else {
+            self.pool.slots()[number as usize].flags.fetch_or(DAMAGED, Ordering::AcqRel);
+            return Err(Errno(libc::EIO));
+        };
+        let writer = self.writer()?;
+        let written = write_home(&journal, &extents, &writer)?;
+        report::add(Count::FlushWrites, written);
+        report::add(Count::FlushBytes, extents.iter().map(|e| u64::from(e.len)).sum());
+        if let Some(l) = self.locked()
+            && l.number == number
+        {
+            l.journal().retire(end);
+        }
+        Ok(written)
+    }
+
+    /// A descriptor to flush through: one of the program's own, or a new one for a process that only reads.
+    fn writer(&self) -> Result<Writer, Errno> {
+        let candidates = self.fds.lock().ok_or(Errno(libc::EDEADLK))?.clone();
+        // A descriptor number may have been closed and reused behind the hooks' back.
+        let ours = |fd: i32| sys::fstat(fd).is_ok_and(|s| (s.st_dev, s.st_ino) == (self.dev, self.ino));
+        let mut writable: Vec<_> = candidates.iter().filter(|d| d.writable).collect();
+        writable.sort_by_key(|d| d.append);
+        if let Some(d) = writable.into_iter().find(|d| ours(d.fd)) {
+            return Ok(Writer { fd: d.fd, append: d.append, own: None });
+        }
+        let reader = candidates.iter().find(|d| ours(d.fd)).ok_or(Errno(libc::EBADF))?;
+        let mut link = [0u8; 32];
+        let own = sys::open(sys::fd_link(reader.fd, &mut link), OFlags::WRONLY, 0)?;
+        Ok(Writer { fd: own.raw(), append: false, own: Some(own) })
+    }
+
+    /// Pauses staging where it does not pay: a base write for nearly each staged write.
+    fn judge(&self, base_writes: u64) {
+        let gain = &self.gain;
+        let base = gain.base_writes.fetch_add(base_writes, Ordering::Relaxed) + base_writes;
+        if base < JUDGED {
+            return;
+        }
+        let staged = gain.staged.swap(0, Ordering::Relaxed);
+        gain.base_writes.store(0, Ordering::Relaxed);
+        if staged < base * 2 {
+            let pause = gain.next_pause.load(Ordering::Relaxed).max(1024);
+            gain.pause.store(pause, Ordering::Relaxed);
+            gain.next_pause.store((pause * 2).min(1 << 16), Ordering::Relaxed);
+        } else {
+            gain.next_pause.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Stages, making room once if Tier 0 is full of this very file.
+    ///
+    /// # Safety
+    /// `src` is readable for `len` bytes.
+    #[inline]
+    pub unsafe fn stage_or_flush(
+        &self,
+        fd: i32,
+        at: At,
+        src: *const u8,
+        len: usize,
+    ) -> Result<Staged, Errno> {
+        // SAFETY: by this function's contract.
+        let staged = unsafe { self.stage(fd, at, src, len)? };
+        if staged == Staged::Pass(crate::report::Bypass::Tier0Full) && self.staged_bytes() > 0 {
+            self.flush()?;
+            // SAFETY: as above.
+            return unsafe { self.stage(fd, at, src, len) };
+        }
+        Ok(staged)
+    }
+}
+
+/// Where a flush writes to.
+struct Writer {
+    fd: i32,
+    append: bool,
+    #[allow(dead_code, reason = "keeps `fd` open")]
+    own: Option<sys::OwnFd>,
+}
+
+impl Writer {
+    fn write(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
+        if self.append {
+            sys::pwritev_no_append(self.fd, slices, offset)
+        } else {
+            sys::pwritev(self.fd, slices, offset)
+        }
+    }
+
+    /// Writes all of `slices`, which are consumed.
+    fn write_all(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<u64, Errno> {
+        let mut calls = 0;
+        while !slices.is_empty() {
+            let n = slices.len().min(MOST_SLICES);
+            match self.write(&slices[..n], offset) {
+                Ok(0) => return Err(Errno(libc::EIO)),
+                Ok(written) => {
+                    calls += 1;
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut slices, written);
+                }
+                Err(Errno(libc::EINTR)) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(calls)
+    }
+}
+
+fn collect(journal: &Journal<'_>, end: Position) -> Result<Vec<Extent>, crate::journal::Damaged> {
+    let mut extents = Vec::new();
+    journal.extents(None, end, |e| extents.push(e))?;
+    Ok(merge(extents))
+}
+
+/// Writes disjoint, ordered extents; neighbours go in one write. Returns the number of writes.
+fn write_home(journal: &Journal<'_>, extents: &[Extent], to: &Writer) -> Result<u64, Errno> {
+    let mut calls = 0;
+    let mut rest = extents;
+    let mut together = Vec::new();
+    while let Some(first) = rest.first() {
+        let mut end = first.offset;
+        let n = rest
+            .iter()
+            .take_while(|e| {
+                let next = e.offset == end;
+                end += u64::from(e.len);
+                next
+            })
+            .count();
+        let (run, after) = rest.split_at(n);
+        rest = after;
+        let bytes: usize = run.iter().map(|e| e.len as usize).sum();
+        // SAFETY: the extents are sealed, and the flush lock keeps them from being retired until this returns.
+        let slice = |e: &Extent| unsafe { journal.sealed_bytes(*e) };
+        if n > 1 && bytes / n < SHORT {
+            let mut at = run[0].offset;
+            let mut run = run;
+            while !run.is_empty() {
+                together.clear();
+                while let Some((e, tail)) = run.split_first() {
+                    if together.len() + e.len as usize > BLOCK && !together.is_empty() {
+                        break;
+                    }
+                    together.extend_from_slice(slice(e));
+                    run = tail;
+                }
+                calls += to.write_all(&mut [IoSlice::new(&together)], at)?;
+                at += together.len() as u64;
+            }
+        } else {
+            let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(slice(e))).collect();
+            calls += to.write_all(&mut slices, run[0].offset)?;
+        }
+    }
+    Ok(calls)
+}
+
+/// What became of a slot that was to be settled without any program's descriptor.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ByName {
+    /// Nothing was staged.
+    Empty,
+    /// This many bytes went home.
+    Settled(u64),
+    /// The file that the bytes belong to is gone from its name.
+    Gone,
+    /// The flush failed.
+    Failed(Errno),
+    /// The journal is damaged.
+    Damaged,
+}
+
+/// Settles slot `number` by opening the file under the name it was staged by. For recovery: the file's
+/// processes may all be dead. Returns the name with the outcome.
+pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
+    let Some(me) = pool.me() else { return (Vec::new(), ByName::Failed(Errno(libc::EAGAIN))) };
+    let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
+    if pool.lock(&slot.flush_lock, me).is_err() {
+        return (Vec::new(), ByName::Failed(Errno(libc::EDEADLK)));
+    }
+    let journal = Journal::new(pool, number);
+    let mut name = Vec::new();
+    let outcome = (|| -> Result<ByName, ByName> {
+        let id;
+        let end = {
+            let taken = pool.lock(&slot.lock, me).map_err(|_| ByName::Failed(Errno(libc::EDEADLK)))?;
+            if matches!(taken, lock::Taken::Over(_)) && journal.repair().is_err() {
+                slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
+            }
+            name = pool.name(number);
+            id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
+            let damaged = slot.flags.load(Ordering::Acquire) & DAMAGED != 0;
+            let end = if damaged { None } else { journal.seal() };
+            lock::unlock(&slot.lock, me);
+            if damaged {
+                return Err(ByName::Damaged);
+            }
+            end.ok_or(ByName::Empty)?
+        };
+        let extents = collect(&journal, end).map_err(|_| ByName::Damaged)?;
+        let path = CString::new(name.clone()).map_err(|_| ByName::Gone)?;
+        let open = || open_for_settling(&path);
+        let fd = open().map_err(|e| if e.0 == libc::ENOENT { ByName::Gone } else { ByName::Failed(e) })?;
+        let st = sys::fstat(fd.raw()).map_err(ByName::Failed)?;
+        let born = slot.born.load(Ordering::Acquire);
+        if (st.st_dev, st.st_ino) != id || born != 0 && sys::birth(fd.raw()) != born {
+            return Err(ByName::Gone);
+        }
+        let writer = Writer { fd: fd.raw(), append: false, own: None };
+        write_home(&journal, &extents, &writer).map_err(ByName::Failed)?;
+        if pool.lock(&slot.lock, me).is_ok() {
+            journal.retire(end);
+            slot.error.store(0, Ordering::Release);
+            lock::unlock(&slot.lock, me);
+        }
+        Ok(ByName::Settled(extents.iter().map(|e| u64::from(e.len)).sum()))
+    })();
+    lock::unlock(&slot.flush_lock, me);
+    (name, outcome.unwrap_or_else(|e| e))
+}
+
+/// Opens for writing; an owner may have taken the write permission away after opening the file for writing
+/// himself, and gets it back for a moment.
+fn open_for_settling(path: &CString) -> Result<sys::OwnFd, Errno> {
+    match sys::open(path, OFlags::WRONLY, 0) {
+        Err(Errno(libc::EACCES)) => {
+            let reader = sys::open(path, OFlags::RDONLY, 0)?;
+            sys::with_write_permission(reader.raw(), || sys::open(path, OFlags::WRONLY, 0))
+        }
+        other => other,
+    }
+}

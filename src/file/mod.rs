@@ -1,0 +1,458 @@
+//! One file as this process sees it: its slot in Tier 0, its index, its descriptors. Owns consistency: what a
+//! read returns and what a write changes is decided here and nowhere else. May not know about descriptors'
+//! offsets or flags (the engine's), nor how blocks are handed out (Tier 0's).
+//!
+//! Order of locks: `flushing` (this process) → `Slot::flush_lock` → index → `Slot::lock`.
+
+mod flush;
+pub mod index;
+mod read;
+
+use crate::config::Mount;
+use crate::errno::Errno;
+use crate::journal::{Full, Journal};
+use crate::report::{self, Bypass, Count};
+use crate::spin::Spin;
+use crate::sys;
+use crate::tier0::layout::{DAMAGED, PASS, Slot};
+use crate::tier0::lock::{self, Owner, Taken};
+use crate::tier0::pool::Pool;
+use index::Index;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+pub use flush::{ByName, settle_by_name};
+
+/// `Slot::base_size` before anybody asked.
+const UNKNOWN: u64 = u64::MAX;
+
+/// Where a write goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// At this offset.
+    Offset(u64),
+    /// At the end of the file, wherever that is when the write happens.
+    End,
+}
+
+/// What became of a write that wanted to be staged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staged {
+    /// It lies in the overlay; the offset it got.
+    Done(u64),
+    /// It must go to the base, for this reason.
+    Pass(Bypass),
+}
+
+/// A regular file under a mount.
+pub struct File {
+    dev: u64,
+    ino: u64,
+    mount: &'static Mount,
+    pool: &'static Pool,
+    /// Slot number + 1; 0 when not known to have one.
+    slot: AtomicU32,
+    /// `Superblock::inserted` when no slot was found.
+    looked_at: AtomicU64,
+    index: Spin<Overlay>,
+    flushing: Spin<()>,
+    /// Descriptors of this process on the file: (number, writable, O_APPEND).
+    fds: Spin<Vec<Descriptor>>,
+    /// Name under which it was opened, for recovery.
+    name: Spin<Vec<u8>>,
+    /// Whether the background flusher has it on its list.
+    pub(crate) queued: AtomicBool,
+    /// Changes with every write of this process: session read buffers compare it.
+    version: AtomicU64,
+    /// For the report; written under the slot's lock.
+    staged_writes: AtomicU64,
+    staged_total: AtomicU64,
+    gain: Gain,
+}
+
+/// A descriptor through which a file can be flushed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Descriptor {
+    /// The number.
+    pub fd: i32,
+    /// Opened for writing.
+    pub writable: bool,
+    /// Whether O_APPEND is set.
+    pub append: bool,
+}
+
+/// The index and how far it follows the journal.
+#[derive(Default)]
+struct Overlay {
+    index: Index,
+    epoch: u64,
+    slot: u32,
+    applied: Option<crate::journal::Position>,
+    /// Length of the last applied extent when it was applied: it may have grown.
+    last_len: u32,
+}
+
+/// Whether staging pays: how many staged writes one base write took along.
+#[derive(Default)]
+struct Gain {
+    staged: AtomicU64,
+    base_writes: AtomicU64,
+    /// Writes still to be passed through before staging is tried again.
+    pause: AtomicU32,
+    /// Length of the next pause.
+    next_pause: AtomicU32,
+}
+
+/// A slot with its lock held.
+struct Locked<'a> {
+    pool: &'a Pool,
+    number: u32,
+    me: Owner,
+}
+
+impl Locked<'_> {
+    fn journal(&self) -> Journal<'_> {
+        Journal::new(self.pool, self.number)
+    }
+    fn slot(&self) -> &Slot {
+        &self.pool.slots()[self.number as usize]
+    }
+}
+
+impl Drop for Locked<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        lock::unlock(&self.slot().lock, self.me);
+    }
+}
+
+/// What a file needs from its surroundings.
+#[derive(Clone, Copy)]
+pub struct Resources {
+    /// Where it stages.
+    pub pool: &'static Pool,
+    /// The mount it lies under.
+    pub mount: &'static Mount,
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        self.report();
+    }
+}
+
+impl File {
+    /// A file of this process's table; `id` is device and inode number.
+    pub fn new(id: (u64, u64), resources: Resources) -> File {
+        File {
+            dev: id.0,
+            ino: id.1,
+            mount: resources.mount,
+            pool: resources.pool,
+            staged_writes: AtomicU64::new(0),
+            staged_total: AtomicU64::new(0),
+            slot: AtomicU32::new(0),
+            looked_at: AtomicU64::new(UNKNOWN),
+            index: Spin::new(Overlay::default()),
+            flushing: Spin::new(()),
+            fds: Spin::new(Vec::new()),
+            name: Spin::new(Vec::new()),
+            queued: AtomicBool::new(false),
+            version: AtomicU64::new(0),
+            gain: Gain::default(),
+        }
+    }
+
+    /// Adds this file's counts to the process's report.
+    pub fn report(&self) {
+        report::add(Count::StagedWrites, self.staged_writes.swap(0, Ordering::Relaxed));
+        report::add(Count::StagedBytes, self.staged_total.swap(0, Ordering::Relaxed));
+    }
+
+    /// The mount it belongs to.
+    pub fn mount(&self) -> &'static Mount {
+        self.mount
+    }
+
+    /// Whether bytes may stay staged after the last close: the mount says so, and recovery knows the name.
+    pub fn mount_can_wait(&self) -> bool {
+        self.name.lock().is_some_and(|n| !n.is_empty())
+    }
+
+    /// Device and inode number.
+    pub fn id(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
+    /// Changes with each write through this process.
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Notes a write that went to the base.
+    pub fn wrote_base(&self) {
+        self.version.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// Remembers the name for recovery.
+    pub fn set_name(&self, name: &[u8]) {
+        if let Some(mut n) = self.name.lock() {
+            n.clear();
+            n.extend_from_slice(name);
+        }
+    }
+
+    /// Adds a descriptor.
+    pub fn add_descriptor(&self, d: Descriptor) {
+        if let Some(mut fds) = self.fds.lock() {
+            fds.retain(|x| x.fd != d.fd);
+            fds.push(d);
+        }
+    }
+
+    /// Removes a descriptor that is about to be closed, waiting for a flush that may be using it.
+    pub fn remove_descriptor(&self, fd: i32) {
+        let _flushing = self.flushing.lock();
+        if let Some(mut fds) = self.fds.lock() {
+            fds.retain(|x| x.fd != fd);
+        }
+    }
+
+    fn any_descriptor(&self) -> Option<i32> {
+        self.fds.lock()?.first().map(|d| d.fd)
+    }
+
+    /// The slot, locked, if the file has one.
+    #[inline]
+    fn locked(&self) -> Option<Locked<'_>> {
+        let me = self.pool.me()?;
+        loop {
+            let number = self.slot.load(Ordering::Acquire);
+            if number == 0 {
+                let inserted = self.pool.superblock().inserted.load(Ordering::Acquire);
+                if self.looked_at.load(Ordering::Relaxed) == inserted {
+                    return None;
+                }
+                match self.pool.find(self.dev, self.ino) {
+                    Some(n) => self.adopt(me, n)?,
+                    None => {
+                        self.looked_at.store(inserted, Ordering::Relaxed);
+                        return None;
+                    }
+                }
+                continue;
+            }
+            if let Some(locked) = self.lock_slot(me, number - 1)? {
+                return Some(locked);
+            }
+        }
+    }
+
+    /// Locks slot `number`; `Some(None)` if it is another file's by now.
+    #[inline]
+    fn lock_slot(&self, me: Owner, number: u32) -> Option<Option<Locked<'_>>> {
+        let slot = &self.pool.slots()[number as usize];
+        let taken = self.pool.lock(&slot.lock, me).ok()?;
+        let locked = Locked { pool: self.pool, number, me };
+        if let Taken::Over(_) = taken
+            && locked.journal().repair().is_err()
+        {
+            slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
+        }
+        let key = &self.pool.keys()[number as usize];
+        if key.dev.load(Ordering::Relaxed) != self.dev.wrapping_add(1)
+            || key.ino.load(Ordering::Relaxed) != self.ino
+        {
+            self.slot.store(0, Ordering::Release);
+            self.looked_at.store(UNKNOWN, Ordering::Relaxed);
+            return Some(None);
+        }
+        Some(Some(locked))
+    }
+
+    /// Takes up a slot found in the table. Bytes staged for an earlier file of the same inode number, deleted
+    /// while nobody under Iris had it open, are dropped.
+    fn adopt(&self, me: Owner, number: u32) -> Option<()> {
+        let born = self.any_descriptor().map_or(0, sys::birth);
+        let Some(locked) = self.lock_slot(me, number)? else { return Some(()) };
+        let slot = locked.slot();
+        let theirs = slot.born.load(Ordering::Relaxed);
+        if born != 0 && theirs != born {
+            if theirs != 0
+                && let Some(end) = locked.journal().seal()
+            {
+                locked.journal().retire(end);
+            }
+            slot.born.store(born, Ordering::Relaxed);
+            slot.error.store(0, Ordering::Relaxed);
+        }
+        self.slot.store(number + 1, Ordering::Release);
+        Some(())
+    }
+
+    /// The slot, locked, taking a free one if needed.
+    #[inline]
+    fn locked_or_new(&self) -> Option<Locked<'_>> {
+        if let Some(locked) = self.locked() {
+            return Some(locked);
+        }
+        let me = self.pool.me()?;
+        for _ in 0..8 {
+            let born = self.any_descriptor().map_or(0, sys::birth);
+            let number = self.pool.find_or_insert(me, self.dev, self.ino, born)?;
+            if let Some(locked) = self.lock_slot(me, number)? {
+                self.slot.store(number + 1, Ordering::Release);
+                return Some(locked);
+            }
+        }
+        None
+    }
+
+    /// Whether bytes of this file are staged by anybody on the node.
+    #[inline]
+    pub fn is_staged(&self) -> bool {
+        if self.pool.superblock().staged_files.load(Ordering::Acquire) == 0 {
+            return false;
+        }
+        self.locked().is_some_and(|l| !l.journal().is_empty())
+    }
+
+    /// Stages a write, if the file allows it. `fd` is a descriptor of the file.
+    ///
+    /// # Safety
+    /// `src` is readable for `len` bytes.
+    #[inline]
+    pub unsafe fn stage(&self, fd: i32, at: At, src: *const u8, len: usize) -> Result<Staged, Errno> {
+        if self.gain.pause.load(Ordering::Relaxed) != 0 {
+            self.gain.pause.fetch_sub(1, Ordering::Relaxed);
+            return Ok(Staged::Pass(Bypass::NoGain));
+        }
+        let Some(locked) = self.locked_or_new() else { return Ok(Staged::Pass(Bypass::Tier0Full)) };
+        let (journal, slot) = (locked.journal(), locked.slot());
+        if slot.flags.load(Ordering::Relaxed) & (PASS | DAMAGED) != 0 {
+            if slot.flags.load(Ordering::Relaxed) & DAMAGED != 0 {
+                return Err(Errno(libc::EIO));
+            }
+            if self.pool.wants_pass(slot) {
+                // Asking whether the holders live costs file reads: not on each write.
+                self.gain.pause.store(64, Ordering::Relaxed);
+                return Ok(Staged::Pass(Bypass::Mapped));
+            }
+            slot.flags.fetch_and(!PASS, Ordering::AcqRel);
+        }
+        if slot.error.load(Ordering::Relaxed) != 0 {
+            return Err(Errno(slot.error.swap(0, Ordering::AcqRel) as i32));
+        }
+        let fresh = journal.is_empty();
+        if fresh {
+            slot.base_size.store(UNKNOWN, Ordering::Relaxed);
+            slot.writer.store(locked.me.process() + 1, Ordering::Relaxed);
+            if let Some(name) = self.name.lock() {
+                self.pool.set_name(locked.number, &name);
+            }
+        }
+        let offset = match at {
+            At::Offset(o) => o,
+            At::End => self.end_of_file(&locked, fd)?,
+        };
+        // SAFETY: the slot is locked and the caller vouches for the memory.
+        match unsafe { journal.append(offset, src, len) } {
+            Ok(()) => {
+                // Under the slot's lock: plain stores count exactly.
+                self.version.store(self.version.load(Ordering::Relaxed) + 1, Ordering::Release);
+                let plus = |c: &AtomicU64, n: u64| c.store(c.load(Ordering::Relaxed) + n, Ordering::Relaxed);
+                plus(&self.gain.staged, 1);
+                plus(&self.staged_writes, 1);
+                plus(&self.staged_total, len as u64);
+                Ok(Staged::Done(offset))
+            }
+            Err(Full) => Ok(Staged::Pass(Bypass::Tier0Full)),
+        }
+    }
+
+    /// Size of the file with everything staged. The slot is locked.
+    fn end_of_file(&self, locked: &Locked<'_>, fd: i32) -> Result<u64, Errno> {
+        let slot = locked.slot();
+        if locked.journal().is_empty() {
+            let base = sys::fstat(fd)?.st_size as u64;
+            slot.base_size.store(base, Ordering::Relaxed);
+            return Ok(base);
+        }
+        let mut base = slot.base_size.load(Ordering::Relaxed);
+        if base == UNKNOWN {
+            base = sys::fstat(fd)?.st_size as u64;
+            slot.base_size.store(base, Ordering::Relaxed);
+        }
+        Ok(base.max(slot.staged_end.load(Ordering::Relaxed)))
+    }
+
+    /// Size of the file with everything staged; `None` if nothing is, and the kernel knows best.
+    pub fn size(&self, fd: i32) -> Result<Option<u64>, Errno> {
+        if self.pool.superblock().staged_files.load(Ordering::Acquire) == 0 {
+            return Ok(None);
+        }
+        match self.locked() {
+            Some(l) if !l.journal().is_empty() => self.end_of_file(&l, fd).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Bytes staged now.
+    #[inline]
+    pub fn staged_bytes(&self) -> u64 {
+        match self.slot.load(Ordering::Acquire) {
+            0 => 0,
+            n => {
+                let slot = &self.pool.slots()[n as usize - 1];
+                if slot.commit.load(Ordering::Relaxed) == 0 {
+                    0
+                } else {
+                    slot.staged_bytes.load(Ordering::Relaxed)
+                }
+            }
+        }
+    }
+
+    /// Age in milliseconds of the oldest staged byte.
+    pub fn staged_ms(&self) -> u64 {
+        match self.slot.load(Ordering::Acquire) {
+            0 => 0,
+            n => sys::boot_ms()
+                .saturating_sub(self.pool.slots()[n as usize - 1].since_ms.load(Ordering::Relaxed)),
+        }
+    }
+
+    /// Whether this process has it open.
+    pub fn has_descriptors(&self) -> bool {
+        self.any_descriptor().is_some()
+    }
+
+    /// Keeps the file in passthrough as long as process `pid` lives: flushes it, and nobody stages again.
+    pub fn leave(&self, pid: u32) -> Result<(), Errno> {
+        match self.locked_or_new() {
+            Some(l) => self.pool.want_pass(l.slot(), pid),
+            None => return Ok(()),
+        }
+        self.flush()
+    }
+
+    /// The error of a background flush, once.
+    pub fn take_error(&self) -> Option<Errno> {
+        let n = self.slot.load(Ordering::Acquire).checked_sub(1)?;
+        let slot = &self.pool.slots()[n as usize];
+        if slot.error.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let l = self.locked()?;
+        match l.slot().error.swap(0, Ordering::AcqRel) {
+            0 => None,
+            e => Some(Errno(e as i32)),
+        }
+    }
+
+    /// Keeps an error of a background flush for the next write, fsync or close.
+    pub fn keep_error(&self, e: Errno) {
+        if let Some(l) = self.locked() {
+            l.slot().error.store(e.0 as u32, Ordering::Release);
+        }
+    }
+}

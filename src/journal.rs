@@ -1,0 +1,378 @@
+//! The journal of one staged file: appending extents and their bytes, reading them back in order, retiring what
+//! has been flushed. Owns the contents of a slot and of its blocks; may not touch the file itself.
+//!
+//! Invariants, at every instruction of every process:
+//! - What counts is what `Slot::commit` covers. An append writes payload and record first and then publishes by
+//!   one store: to `commit`, or to the last record's length when it only grows.
+//! - A block that a flush has sealed takes no more bytes, so that a flush can read it without the lock.
+//! - Everything here but reading sealed blocks needs the slot's lock.
+
+use crate::tier0::layout::*;
+use crate::tier0::pool::Pool;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+/// The pool has no room for more.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Full;
+
+/// The journal does not pass its checks.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Damaged;
+
+/// A piece of the file that lies in a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Extent {
+    /// Offset in the file.
+    pub offset: u64,
+    /// Length in bytes.
+    pub len: u32,
+    /// Block.
+    pub block: u32,
+    /// Offset in the block.
+    pub at: u32,
+}
+
+/// A committed position: `records` records of `block`, and all blocks before it. `None`: nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// Block number.
+    pub block: u32,
+    /// Records in it.
+    pub records: u32,
+}
+
+impl Position {
+    fn pack(self) -> u64 {
+        u64::from(self.block + 1) << 32 | u64::from(self.records)
+    }
+
+    fn unpack(word: u64) -> Option<Position> {
+        (word != 0).then(|| Position { block: (word >> 32) as u32 - 1, records: word as u32 })
+    }
+}
+
+/// A journal: a slot of a pool.
+#[derive(Clone, Copy)]
+pub struct Journal<'p> {
+    pool: &'p Pool,
+    number: u32,
+    slot: &'p Slot,
+}
+
+/// Records that fit a block at most.
+const MOST_RECORDS: u32 = ((BLOCK - BLOCK_HEADER) / RECORD) as u32;
+/// Rest of a block below which a new block is taken instead of splitting a write.
+const LEAST_PIECE: usize = 64;
+
+impl<'p> Journal<'p> {
+    /// The journal in slot `number`.
+    #[inline]
+    pub fn new(pool: &'p Pool, number: u32) -> Journal<'p> {
+        Journal { pool, number, slot: &pool.slots()[number as usize] }
+    }
+
+    /// The slot.
+    #[inline]
+    pub fn slot(&self) -> &'p Slot {
+        self.slot
+    }
+
+    /// The committed end.
+    #[inline]
+    pub fn end(&self) -> Option<Position> {
+        Position::unpack(self.slot.commit.load(Acquire))
+    }
+
+    /// Whether anything is staged.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.slot.commit.load(Acquire) == 0
+    }
+
+    /// Appends `len` bytes that belong at `offset` of the file; all of them or none.
+    ///
+    /// # Safety
+    /// `src` is readable for `len` bytes. The slot's lock is held.
+    #[inline]
+    pub unsafe fn append(&self, offset: u64, src: *const u8, len: usize) -> Result<(), Full> {
+        let slot = self.slot;
+        if let Some(end) = Position::unpack(slot.commit.load(Relaxed))
+            && slot.sealed.load(Relaxed) != end.block + 1
+        {
+            let head = self.pool.block(end.block);
+            let used = head.used.load(Relaxed);
+            let limit = BLOCK - end.records as usize * RECORD;
+            let last = self.pool.record(end.block, end.records - 1);
+            let last_len = last.len_check.load(Relaxed) as u32;
+            let (last_offset, last_at) = (last.offset.load(Relaxed), last.at.load(Relaxed));
+            if last_offset + u64::from(last_len) == offset
+                && last_at + last_len == used
+                && used as usize + len <= limit
+            {
+                // SAFETY: used + len lies before the records; the caller vouches for `src`.
+                unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
+                // The end of the payload moves first: dying in between wastes bytes, the other order would
+                // let the next append overwrite published ones.
+                head.used.store(used + len as u32, Release);
+                self.grow(offset, len);
+                let total = last_len + len as u32;
+                let check = record_check(last_offset, last_at, total, end.block);
+                last.len_check.store(u64::from(check) << 32 | u64::from(total), Release);
+                return Ok(());
+            }
+            if used as usize + len + RECORD <= limit {
+                // SAFETY: as above, with room for one more record.
+                unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
+                head.used.store(used + len as u32, Release);
+                self.put_record(end.block, end.records, offset, used, len as u32);
+                self.grow(offset, len);
+                slot.commit.store(Position { block: end.block, records: end.records + 1 }.pack(), Release);
+                return Ok(());
+            }
+        }
+        // SAFETY: by this function's contract.
+        unsafe { self.append_slow(offset, src, len) }
+    }
+
+    /// As [`Journal::append`], when a new block is needed.
+    #[cold]
+    unsafe fn append_slow(&self, offset: u64, src: *const u8, len: usize) -> Result<(), Full> {
+        let slot = self.slot;
+        let start = self.end();
+        if start.is_none() && slot.first.load(Relaxed) != 0 {
+            // A process died while retiring.
+            slot.first.store(0, Relaxed);
+            self.pool.sweep(self.number);
+        }
+        let open = start.filter(|p| slot.sealed.load(Relaxed) != p.block + 1);
+        let (mut done, mut taken) = (0, Vec::new());
+        let mut end = start;
+        // The rest of the current block, if it is worth a record.
+        if let Some(p) = open {
+            let head = self.pool.block(p.block);
+            let used = head.used.load(Relaxed);
+            let room = (BLOCK - p.records as usize * RECORD).saturating_sub(used as usize + RECORD);
+            if room >= LEAST_PIECE {
+                let piece = room.min(len);
+                // SAFETY: the piece fits before the new record; `src` is readable for `len` >= piece bytes.
+                unsafe { copy_in(self.pool.block_ptr(p.block).add(used as usize), src, piece) };
+                head.used.store(used + piece as u32, Release);
+                self.put_record(p.block, p.records, offset, used, piece as u32);
+                end = Some(Position { block: p.block, records: p.records + 1 });
+                done = piece;
+            }
+        }
+        while done < len {
+            let Some(block) = self.pool.take_block(self.number) else {
+                // Nothing was committed: the blocks go back, and the current one is as it was but for unused
+                // payload.
+                for block in taken {
+                    self.pool.give_block(block);
+                }
+                if let Some(p) = start {
+                    self.pool.block(p.block).next.store(0, Relaxed);
+                }
+                return Err(Full);
+            };
+            taken.push(block);
+            let piece = (BLOCK - BLOCK_HEADER - RECORD).min(len - done);
+            // SAFETY: a fresh block holds one record and this many bytes; `src` as above.
+            unsafe { copy_in(self.pool.block_ptr(block).add(BLOCK_HEADER), src.add(done), piece) };
+            let head = self.pool.block(block);
+            head.used.store((BLOCK_HEADER + piece) as u32, Release);
+            self.put_record(block, 0, offset + done as u64, BLOCK_HEADER as u32, piece as u32);
+            match end {
+                // `records` and `next` of the block that was current do not count before the commit below.
+                Some(p) => {
+                    let previous = self.pool.block(p.block);
+                    previous.records.store(p.records, Relaxed);
+                    previous.next.store(block + 1, Release);
+                }
+                None => slot.first.store(block + 1, Release),
+            }
+            end = Some(Position { block, records: 1 });
+            done += piece;
+        }
+        if start.is_none() {
+            slot.staged_end.store(0, Relaxed);
+            slot.staged_bytes.store(0, Relaxed);
+            slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
+            self.pool.superblock().staged_files.fetch_add(1, AcqRel);
+        }
+        self.grow(offset, len);
+        slot.commit.store(end.map_or(0, Position::pack), Release);
+        Ok(())
+    }
+
+    fn put_record(&self, block: u32, i: u32, offset: u64, at: u32, len: u32) {
+        let record = self.pool.record(block, i);
+        record.offset.store(offset, Relaxed);
+        record.at.store(at, Relaxed);
+        let check = record_check(offset, at, len, block);
+        record.len_check.store(u64::from(check) << 32 | u64::from(len), Release);
+    }
+
+    #[inline]
+    fn grow(&self, offset: u64, len: usize) {
+        let slot = self.slot;
+        let end = offset + len as u64;
+        if end > slot.staged_end.load(Relaxed) {
+            slot.staged_end.store(end, Release);
+        }
+        slot.staged_bytes.store(slot.staged_bytes.load(Relaxed) + len as u64, Relaxed);
+    }
+
+    /// Calls `f` for each extent from `from` (exclusive; `None`: from the start) to `to` (inclusive), in the
+    /// order of writing. An extent that had grown since `from` was taken is not shown again.
+    pub fn extents(
+        &self,
+        from: Option<Position>,
+        to: Position,
+        mut f: impl FnMut(Extent),
+    ) -> Result<(), Damaged> {
+        let (mut block, mut i) = match from {
+            Some(p) => (p.block, p.records),
+            None => (self.slot.first.load(Acquire).checked_sub(1).ok_or(Damaged)?, 0),
+        };
+        // Each block is in the chain once at most; a longer walk is a cycle.
+        for _ in 0..=self.pool.geometry().blocks {
+            if block >= self.pool.geometry().blocks {
+                return Err(Damaged);
+            }
+            let head = self.pool.block(block);
+            let n = if block == to.block { to.records } else { head.records.load(Acquire) };
+            if n > MOST_RECORDS {
+                return Err(Damaged);
+            }
+            while i < n {
+                f(self.extent(block, i)?);
+                i += 1;
+            }
+            if block == to.block {
+                return Ok(());
+            }
+            block = head.next.load(Acquire).checked_sub(1).ok_or(Damaged)?;
+            i = 0;
+        }
+        Err(Damaged)
+    }
+
+    /// Extent `i` of a block, checked.
+    pub fn extent(&self, block: u32, i: u32) -> Result<Extent, Damaged> {
+        let record = self.pool.record(block, i);
+        let len_check = record.len_check.load(Acquire);
+        let (len, check) = (len_check as u32, (len_check >> 32) as u32);
+        let (offset, at) = (record.offset.load(Relaxed), record.at.load(Relaxed));
+        let inside = (BLOCK_HEADER as u64..=BLOCK as u64).contains(&u64::from(at))
+            && u64::from(at) + u64::from(len) <= BLOCK as u64
+            && offset.checked_add(u64::from(len)).is_some_and(|end| end <= i64::MAX as u64);
+        if !inside || check != record_check(offset, at, len, block) {
+            return Err(Damaged);
+        }
+        Ok(Extent { offset, len, block, at })
+    }
+
+    /// Seals everything committed so far: later appends go to new blocks. Returns the end that was sealed.
+    pub fn seal(&self) -> Option<Position> {
+        let end = self.end()?;
+        self.slot.sealed.store(end.block + 1, Release);
+        Some(end)
+    }
+
+    /// Forgets everything up to a sealed position, whose bytes are in the file now, and gives the blocks back.
+    /// Indexes built before are void ([`Slot::epoch`]).
+    pub fn retire(&self, upto: Position) {
+        let slot = self.slot;
+        let first = slot.first.load(Acquire);
+        let rest = self.pool.block(upto.block).next.load(Acquire);
+        let all = self.end().is_none_or(|end| end.block == upto.block);
+        slot.epoch.fetch_add(1, AcqRel);
+        if all {
+            slot.commit.store(0, Release);
+            slot.first.store(0, Release);
+            self.pool.superblock().staged_files.fetch_sub(1, AcqRel);
+        } else {
+            slot.first.store(rest, Release);
+            slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
+            let mut rest_bytes = 0;
+            if let Some(end) = self.end() {
+                // Damage shows again, and is told, when somebody reads these extents.
+                let _ = self.extents(None, end, |e| rest_bytes += u64::from(e.len));
+            }
+            slot.staged_bytes.store(rest_bytes, Relaxed);
+        }
+        slot.sealed.store(0, Release);
+        let mut block = first;
+        for _ in 0..self.pool.geometry().blocks {
+            let Some(b) = block.checked_sub(1) else { break };
+            block = self.pool.block(b).next.load(Acquire);
+            self.pool.give_block(b);
+            if b == upto.block {
+                break;
+            }
+        }
+    }
+
+    /// Puts right what an owner of the lock left half done when it died: the sums are recomputed from the
+    /// committed records, and blocks outside the chain go back.
+    pub fn repair(&self) -> Result<(), Damaged> {
+        let slot = self.slot;
+        let Some(end) = self.end() else {
+            slot.first.store(0, Relaxed);
+            slot.sealed.store(0, Relaxed);
+            self.pool.sweep(self.number);
+            return Ok(());
+        };
+        let (mut staged_end, mut staged_bytes, mut chain) = (0, 0, Vec::new());
+        self.extents(None, end, |e| {
+            staged_end = staged_end.max(e.offset + u64::from(e.len));
+            staged_bytes += u64::from(e.len);
+            if chain.last() != Some(&e.block) {
+                chain.push(e.block);
+            }
+        })?;
+        slot.staged_end.store(staged_end, Release);
+        slot.staged_bytes.store(staged_bytes, Release);
+        self.pool.block(end.block).next.store(0, Relaxed);
+        self.pool.sweep_except(self.number, &chain);
+        Ok(())
+    }
+
+    /// Copies from a block into memory.
+    ///
+    /// # Safety
+    /// `to` is writable for `len` bytes, and `extent` was read from this journal at a moment since which it has
+    /// not been retired; `skip + len` lies within it.
+    pub unsafe fn copy_out(&self, extent: Extent, skip: u32, to: *mut u8, len: usize) {
+        // SAFETY: by contract the range lies in the extent, which lies in its block (checked by `extent`).
+        unsafe {
+            let from = self.pool.block_ptr(extent.block).add((extent.at + skip) as usize);
+            std::ptr::copy_nonoverlapping(from, to, len);
+        }
+    }
+
+    /// The bytes of a sealed extent, for writing them home.
+    ///
+    /// # Safety
+    /// The extent is sealed and is not retired while the slice lives (the caller holds the flush lock).
+    pub unsafe fn sealed_bytes(&self, extent: Extent) -> &'p [u8] {
+        // SAFETY: sealed bytes do not change, and the extent was checked to lie in its block.
+        unsafe {
+            let from = self.pool.block_ptr(extent.block).add(extent.at as usize);
+            std::slice::from_raw_parts(from, extent.len as usize)
+        }
+    }
+}
+
+/// Copies program memory into a block.
+///
+/// # Safety
+/// Both ranges are valid for `len` bytes.
+#[inline]
+unsafe fn copy_in(to: *mut u8, src: *const u8, len: usize) {
+    // SAFETY: by contract. The ranges cannot overlap: one is the program's, the other the pool's.
+    unsafe { std::ptr::copy_nonoverlapping(src, to, len) };
+}
+
+#[cfg(test)]
+mod tests;

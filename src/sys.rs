@@ -1,0 +1,313 @@
+//! System calls for Iris's own I/O. Owns the border to the kernel: everything here is a direct system call
+//! (rustix's `linux_raw` backend), never a libc function, because inside libiris.so the libc names are the hooks.
+//!
+//! Descriptors are plain numbers here: they belong to the program, and may be closed under us at any time, which
+//! the kernel answers with EBADF. No function takes ownership of one unless its name says so.
+
+use crate::errno::Errno;
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
+use std::ffi::CStr;
+
+pub use rustix::fd::RawFd;
+
+/// A descriptor of the engine's own, closed by a direct system call when dropped.
+pub struct OwnFd(OwnedFd);
+
+impl OwnFd {
+    /// The number.
+    pub fn raw(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
+    /// Gives up ownership: the descriptor stays open for the rest of the process.
+    pub fn leak(self) -> RawFd {
+        self.0.into_raw_fd()
+    }
+}
+
+impl From<rustix::io::Errno> for Errno {
+    fn from(e: rustix::io::Errno) -> Errno {
+        Errno(e.raw_os_error())
+    }
+}
+
+/// Result of a system call.
+pub type Result<T> = std::result::Result<T, Errno>;
+
+#[inline]
+fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
+    // SAFETY: the borrow lives for one system call. A number that is not open, or is reused by another thread
+    // meanwhile, gives the answer the program itself would get from the kernel; no Rust object relies on it.
+    // -1 is excluded by the callers, which only pass numbers from the descriptor table or from open.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// openat(AT_FDCWD) with O_CLOEXEC added.
+pub fn open(path: &CStr, flags: OFlags, mode: u32) -> Result<OwnFd> {
+    Ok(OwnFd(rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?))
+}
+
+/// Moves a descriptor of ours to a high number, so that the program gets the low ones it would get without us.
+/// Where the limit leaves no room up there, it stays where it is.
+pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
+    let lowest = (limit.min(1 << 20) as i32 * 3 / 4).max(3);
+    match rustix::io::fcntl_dupfd_cloexec(&fd.0, lowest) {
+        Ok(high) => OwnFd(high),
+        Err(_) => fd,
+    }
+}
+
+/// Takes over a descriptor number as our own.
+///
+/// # Safety
+/// `fd` is open and nobody else closes it.
+pub unsafe fn own(fd: RawFd) -> OwnFd {
+    // SAFETY: by this function's contract.
+    OwnFd(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// fstat.
+#[inline]
+pub fn fstat(fd: RawFd) -> Result<Stat> {
+    Ok(rustix::fs::fstat(borrow(fd))?)
+}
+
+/// fstatat; an empty path is an error, links are followed on demand.
+pub fn statat(dirfd: RawFd, path: &CStr, follow: bool) -> Result<Stat> {
+    let flags = if follow { AtFlags::empty() } else { AtFlags::SYMLINK_NOFOLLOW };
+    if dirfd == libc::AT_FDCWD {
+        return Ok(rustix::fs::statat(rustix::fs::CWD, path, flags)?);
+    }
+    if dirfd < 0 {
+        return Err(Errno(libc::EBADF));
+    }
+    Ok(rustix::fs::statat(borrow(dirfd), path, flags)?)
+}
+
+/// Time of birth of an open file in nanoseconds since 1970; 0 where the file system keeps none. Together with
+/// device and inode number it tells a file from a later one with the same inode number.
+pub fn birth(fd: RawFd) -> u64 {
+    match rustix::fs::statx(borrow(fd), c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
+        Ok(x) if x.stx_mask & StatxFlags::BTIME.bits() != 0 => (x.stx_btime.tv_sec as u64)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(u64::from(x.stx_btime.tv_nsec)),
+        _ => 0,
+    }
+}
+
+/// pread into program memory.
+///
+/// # Safety
+/// `buf` is writable for `len` bytes.
+#[inline]
+pub unsafe fn pread(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Result<usize> {
+    // SAFETY: by this function's contract; MaybeUninit allows uninitialised program memory.
+    let buf = unsafe { std::slice::from_raw_parts_mut(buf.cast::<std::mem::MaybeUninit<u8>>(), len) };
+    Ok(rustix::io::pread(borrow(fd), buf, offset)?.0.len())
+}
+
+/// pwrite from program memory.
+///
+/// # Safety
+/// `buf` is readable for `len` bytes.
+#[inline]
+pub unsafe fn pwrite(fd: RawFd, buf: *const u8, len: usize, offset: u64) -> Result<usize> {
+    // SAFETY: by this function's contract. Another thread of the program may change the bytes meanwhile; the
+    // kernel copies them once, and no Rust code looks at them.
+    let buf = unsafe { std::slice::from_raw_parts(buf, len) };
+    Ok(rustix::io::pwrite(borrow(fd), buf, offset)?)
+}
+
+/// write at the kernel's own offset (or at the end with O_APPEND).
+///
+/// # Safety
+/// `buf` is readable for `len` bytes.
+pub unsafe fn write(fd: RawFd, buf: *const u8, len: usize) -> Result<usize> {
+    // SAFETY: as in `pwrite`.
+    let buf = unsafe { std::slice::from_raw_parts(buf, len) };
+    Ok(rustix::io::write(borrow(fd), buf)?)
+}
+
+/// pwritev of the engine's own slices.
+pub fn pwritev(fd: RawFd, slices: &[std::io::IoSlice<'_>], offset: u64) -> Result<usize> {
+    Ok(rustix::io::pwritev(borrow(fd), slices, offset)?)
+}
+
+/// lseek to an absolute offset.
+pub fn seek_to(fd: RawFd, offset: u64) -> Result<u64> {
+    Ok(rustix::fs::seek(borrow(fd), SeekFrom::Start(offset))?)
+}
+
+/// The kernel's own offset.
+pub fn tell(fd: RawFd) -> Result<u64> {
+    Ok(rustix::fs::tell(borrow(fd))?)
+}
+
+/// fsync.
+pub fn fsync(fd: RawFd) -> Result<()> {
+    Ok(rustix::fs::fsync(borrow(fd))?)
+}
+
+/// Status flags (F_GETFL).
+pub fn status_flags(fd: RawFd) -> Result<i32> {
+    Ok(rustix::fs::fcntl_getfl(borrow(fd))?.bits() as i32)
+}
+
+/// Whether FD_CLOEXEC is set; an unopened number counts as set (nothing is inherited).
+pub fn closes_on_exec(fd: RawFd) -> bool {
+    rustix::io::fcntl_getfd(borrow(fd)).map_or(true, |f| f.contains(rustix::io::FdFlags::CLOEXEC))
+}
+
+/// Reserves file space so that touching it cannot raise SIGBUS.
+pub fn reserve(fd: RawFd, offset: u64, len: u64) -> Result<()> {
+    Ok(rustix::fs::fallocate(borrow(fd), FallocateFlags::empty(), offset, len)?)
+}
+
+/// The name the kernel has for an open file, into `buf`; the slice holds it without a terminating zero.
+pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
+    let mut link = [0u8; 32];
+    let path = fd_link(fd, &mut link);
+    let len = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut *buf)?;
+    Ok(&buf[..len])
+}
+
+/// "/proc/self/fd/N" without allocating.
+pub fn fd_link(fd: RawFd, buf: &mut [u8; 32]) -> &CStr {
+    use std::io::Write;
+    let mut cursor = std::io::Cursor::new(&mut buf[..31]);
+    // Ten digits always fit the 31 bytes, so the write cannot fail; a short name would only make an open fail.
+    let _ = write!(cursor, "/proc/self/fd/{fd}");
+    let end = cursor.position() as usize;
+    buf[end] = 0;
+    CStr::from_bytes_until_nul(buf).unwrap_or(c"/proc/self/fd")
+}
+
+/// Shared mapping of a whole file.
+pub fn map_shared(fd: RawFd, len: usize) -> Result<*mut u8> {
+    use rustix::mm::{MapFlags, ProtFlags};
+    // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+    let p = unsafe {
+        rustix::mm::mmap(
+            std::ptr::null_mut(),
+            len,
+            ProtFlags::READ | ProtFlags::WRITE,
+            MapFlags::SHARED,
+            borrow(fd),
+            0,
+        )
+    }?;
+    Ok(p.cast())
+}
+
+/// Undoes [`map_shared`].
+///
+/// # Safety
+/// Nobody uses the mapping any more.
+pub unsafe fn unmap(address: *mut u8, len: usize) {
+    // SAFETY: by contract; failure would leave the mapping, which is harmless.
+    let _ = unsafe { rustix::mm::munmap(address.cast(), len) };
+}
+
+/// Makes pages of a shared mapping present and writable ahead of use; advice only.
+///
+/// # Safety
+/// The range lies in a mapping of ours.
+pub unsafe fn populate(address: *mut u8, len: usize) {
+    // SAFETY: by contract; the advice changes no contents.
+    let _ = unsafe { rustix::mm::madvise(address.cast(), len, rustix::mm::Advice::LinuxPopulateWrite) };
+}
+
+/// This thread's id.
+pub fn tid() -> u32 {
+    rustix::thread::gettid().as_raw_nonzero().get() as u32
+}
+
+/// This process's id.
+pub fn pid() -> u32 {
+    rustix::process::getpid().as_raw_nonzero().get() as u32
+}
+
+/// The effective user.
+pub fn uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// Milliseconds since boot, suspended time included: the clock of process start times and of staged ages.
+pub fn boot_ms() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000
+}
+
+/// Sleeps for `us` microseconds, or until a signal.
+pub fn nap(us: u32) {
+    let t = rustix::time::Timespec {
+        tv_sec: i64::from(us / 1_000_000),
+        tv_nsec: i64::from(us % 1_000_000) * 1000,
+    };
+    let _ = rustix::thread::nanosleep(&t);
+}
+
+/// Gives the processor to somebody else.
+pub fn yield_now() {
+    rustix::thread::sched_yield();
+}
+
+/// RLIMIT_FSIZE, if one is set.
+pub fn file_size_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Reads a small file of /proc into `buf`.
+pub fn read_small<'b>(path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
+    let fd = open(path, OFlags::RDONLY, 0)?;
+    let n = rustix::io::read(&fd.0, &mut *buf)?;
+    Ok(&buf[..n])
+}
+
+/// pwritev at `offset` through a descriptor that has O_APPEND set, which plain pwritev would ignore the offset
+/// for (BUGS in pwrite(2)).
+///
+/// Linux 6.9 and newer take RWF_NOAPPEND; before, O_APPEND is cleared for the moment. The caller sees to it that
+/// nobody writes through the descriptor meanwhile.
+pub fn pwritev_no_append(fd: RawFd, slices: &[std::io::IoSlice<'_>], offset: u64) -> Result<usize> {
+    use rustix::io::ReadWriteFlags;
+    const RWF_NOAPPEND: ReadWriteFlags = ReadWriteFlags::from_bits_retain(0x20);
+    match rustix::io::pwritev2(borrow(fd), slices, offset, RWF_NOAPPEND) {
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+            let flags = rustix::fs::fcntl_getfl(borrow(fd))?;
+            rustix::fs::fcntl_setfl(borrow(fd), flags.difference(OFlags::APPEND))?;
+            let written = rustix::io::pwritev(borrow(fd), slices, offset);
+            rustix::fs::fcntl_setfl(borrow(fd), flags)?;
+            Ok(written?)
+        }
+        other => Ok(other?),
+    }
+}
+
+/// Runs `f` while the owner has write permission on an open file, and takes it away again.
+pub fn with_write_permission<T>(fd: RawFd, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mode = fstat(fd)?.st_mode & 0o7777;
+    rustix::fs::fchmod(borrow(fd), Mode::from_raw_mode(mode | 0o200))?;
+    let result = f();
+    rustix::fs::fchmod(borrow(fd), Mode::from_raw_mode(mode))?;
+    result
+}
+
+/// The working directory's name, into `buf`, without a terminating zero.
+pub fn cwd(buf: &mut [u8]) -> Result<&[u8]> {
+    let len = rustix::fs::readlinkat_raw(rustix::fs::CWD, c"/proc/self/cwd", &mut *buf)?;
+    Ok(&buf[..len])
+}
+
+/// lseek with SEEK_DATA or SEEK_HOLE.
+pub fn seek_sparse(fd: RawFd, offset: u64, whence: i32) -> Result<u64> {
+    let from = if whence == libc::SEEK_DATA { SeekFrom::Data(offset) } else { SeekFrom::Hole(offset) };
+    Ok(rustix::fs::seek(borrow(fd), from)?)
+}
+
+/// ftruncate.
+pub fn ftruncate(fd: RawFd, len: u64) -> Result<()> {
+    Ok(rustix::fs::ftruncate(borrow(fd), len)?)
+}

@@ -1,0 +1,691 @@
+//! The pool file: making, finding, checking and mapping it, and handing out its slots and blocks. Owns the
+//! mapped memory; the meaning of what lies in blocks is the journal's.
+
+use super::layout::*;
+use super::lock::{self, Owner, Refused, Surroundings, Taken};
+use super::process::{self, Identity};
+use crate::errno::Errno;
+use crate::sys::{self, OwnFd};
+use rustix::fs::OFlags;
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Why there is no pool.
+#[derive(Debug, thiserror::Error)]
+pub enum PoolError {
+    /// The folder cannot be made or used.
+    #[error("Tier 0 folder {path}: {source}; choose another with tier0.path (IRIS_TIER0_PATH)")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The folder belongs to somebody else, or others may write there.
+    #[error(
+        "Tier 0 folder {path} is not private to this user (owner {owner}, mode {mode:o}); remove it or choose \
+         another with tier0.path (IRIS_TIER0_PATH)"
+    )]
+    NotPrivate {
+        /// The folder.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
+        /// Its mode.
+        mode: u32,
+    },
+    /// The pool file cannot be made, opened or mapped.
+    #[error("Tier 0 pool {path}: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the kernel said.
+        source: Errno,
+    },
+    /// The pool file is not a pool of this version, or is damaged.
+    #[error(
+        "Tier 0 pool {path} is damaged or foreign ({what}); nothing is served from it. Run `iris drain` with the \
+         version that wrote it, or move the file away once its contents are not needed"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Where a pool is and how large a new one becomes.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// Folder that holds the pool's own folder; see [`folder_for`].
+    pub folder: PathBuf,
+    /// Bytes of blocks in memory.
+    pub memory: u64,
+    /// Folder of the storage file, when there is one.
+    pub storage_folder: Option<PathBuf>,
+    /// Bytes of blocks in the storage file.
+    pub storage: u64,
+}
+
+/// The memory-mapped pool.
+pub struct Pool {
+    base: *mut u8,
+    storage: *mut u8,
+    geometry: Geometry,
+    fd: OwnFd,
+    storage_fd: Option<OwnFd>,
+    path: PathBuf,
+}
+
+// SAFETY: all shared state behind `base` is accessed through atomics, or as payload bytes whose exclusive use the
+// slot locks grant; the pointers themselves never change.
+unsafe impl Send for Pool {}
+// SAFETY: as above.
+unsafe impl Sync for Pool {}
+
+/// The first usable of `/dev/shm`, `$XDG_RUNTIME_DIR`, `$TMPDIR` and `/tmp`.
+pub fn default_folder() -> PathBuf {
+    let usable =
+        |p: &Path| rustix::fs::access(p, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK).is_ok();
+    let candidates = [
+        Some(PathBuf::from("/dev/shm")),
+        std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from),
+        std::env::var_os("TMPDIR").map(PathBuf::from),
+    ];
+    candidates.into_iter().flatten().find(|p| usable(p)).unwrap_or_else(|| PathBuf::from("/tmp"))
+}
+
+/// The pool's own folder inside a Tier 0 folder: one for each user.
+pub fn folder_for(settings: &PoolSettings) -> PathBuf {
+    settings.folder.join(format!("iris-{}", sys::uid()))
+}
+
+fn c_path(path: &Path) -> Result<CString, Errno> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))
+}
+
+/// Makes the folder if needed and refuses one that others could tamper with.
+fn private_folder(path: &Path) -> Result<(), PoolError> {
+    let folder = |source| PoolError::Folder { path: path.to_owned(), source };
+    let name = c_path(path).map_err(folder)?;
+    match rustix::fs::mkdir(name.as_c_str(), rustix::fs::Mode::RWXU) {
+        Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+        Err(e) => return Err(folder(e.into())),
+    }
+    let st = sys::statat(libc::AT_FDCWD, &name, false).map_err(folder)?;
+    if st.st_mode & libc::S_IFMT != libc::S_IFDIR {
+        return Err(folder(Errno(libc::ENOTDIR)));
+    }
+    if st.st_uid != sys::uid() || st.st_mode & 0o022 != 0 {
+        return Err(PoolError::NotPrivate {
+            path: path.to_owned(),
+            owner: st.st_uid,
+            mode: st.st_mode & 0o7777,
+        });
+    }
+    Ok(())
+}
+
+/// Names of the pool file and of its storage file. The process id namespace is part of it: whether a lock's
+/// owner lives can only be asked within one.
+fn file_names() -> (String, String) {
+    let ns = sys::statat(libc::AT_FDCWD, c"/proc/self/ns/pid", true).map_or(0, |s| s.st_ino);
+    (format!("pool-v{VERSION}-{ns:x}"), format!("storage-v{VERSION}-{ns:x}"))
+}
+
+impl Pool {
+    /// Opens the user's pool, making it first if there is none.
+    pub fn open_or_make(settings: &PoolSettings) -> Result<Pool, PoolError> {
+        let folder = folder_for(settings);
+        private_folder(&folder)?;
+        let (name, storage_name) = file_names();
+        let path = folder.join(name);
+        let storage_path = match &settings.storage_folder {
+            Some(f) if settings.storage >= BLOCK as u64 => {
+                let own = f.join(format!("iris-{}", sys::uid()));
+                private_folder(&own)?;
+                Some(own.join(storage_name))
+            }
+            _ => None,
+        };
+        for _ in 0..3 {
+            match Pool::open(&path, storage_path.as_deref()) {
+                Err(PoolError::File { source: Errno(libc::ENOENT), .. }) => {}
+                other => return other,
+            }
+            Pool::make(&path, storage_path.as_deref(), settings)?;
+        }
+        Pool::open(&path, storage_path.as_deref())
+    }
+
+    /// Opens the user's pool if there is one.
+    pub fn open_existing(settings: &PoolSettings) -> Result<Option<Pool>, PoolError> {
+        let (name, storage_name) = file_names();
+        let path = folder_for(settings).join(name);
+        let storage = settings
+            .storage_folder
+            .as_ref()
+            .map(|f| f.join(format!("iris-{}", sys::uid())).join(storage_name));
+        match Pool::open(&path, storage.as_deref()) {
+            Ok(p) => Ok(Some(p)),
+            Err(PoolError::File { source: Errno(libc::ENOENT | libc::ENOTDIR), .. }) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Writes a complete pool under a name of its own, then gives it the common name unless somebody was first.
+    fn make(path: &Path, storage: Option<&Path>, settings: &PoolSettings) -> Result<(), PoolError> {
+        let file = |source| PoolError::File { path: path.to_owned(), source };
+        let memory_blocks = (settings.memory / BLOCK as u64).clamp(1, 1 << 20) as u32;
+        let storage_blocks =
+            if storage.is_some() { (settings.storage / BLOCK as u64).min(1 << 24) as u32 } else { 0 };
+        let geometry = Geometry { memory_blocks, blocks: memory_blocks + storage_blocks };
+        if let Some(storage) = storage {
+            let name = c_path(storage).map_err(file)?;
+            let fd = sys::open(&name, OFlags::RDWR | OFlags::CREATE, 0o600).map_err(file)?;
+            rustix::fs::ftruncate(borrow(&fd), u64::from(storage_blocks) * BLOCK as u64)
+                .map_err(|e| file(e.into()))?;
+        }
+        let draft = path.with_extension(format!("{}-{}", sys::pid(), sys::tid()));
+        let draft_name = c_path(&draft).map_err(file)?;
+        let made = (|| {
+            let fd = sys::open(&draft_name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
+            rustix::fs::ftruncate(borrow(&fd), geometry.len() as u64)?;
+            sys::reserve(fd.raw(), 0, geometry.names_at() as u64)?;
+            let base = sys::map_shared(fd.raw(), 4096)?;
+            // SAFETY: the mapping is one page, new and zeroed, and holds a superblock; the draft is ours alone.
+            let sb = unsafe { &*base.cast::<Superblock>() };
+            let uid = sys::uid();
+            sb.version.store(VERSION, Ordering::Relaxed);
+            sb.blocks.store(geometry.blocks, Ordering::Relaxed);
+            sb.memory_blocks.store(memory_blocks, Ordering::Relaxed);
+            sb.uid.store(uid, Ordering::Relaxed);
+            sb.check.store(superblock_check(VERSION, geometry.blocks, memory_blocks, uid), Ordering::Relaxed);
+            sb.magic.store(MAGIC, Ordering::Release);
+            // SAFETY: nobody uses the page after this.
+            unsafe { sys::unmap(base, 4096) };
+            Ok(())
+        })();
+        let linked = made.and_then(|()| {
+            let name = c_path(path)?;
+            match rustix::fs::link(draft_name.as_c_str(), name.as_c_str()) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+                Err(e) => Err(Errno::from(e)),
+            }
+        });
+        let _ = rustix::fs::unlink(draft_name.as_c_str());
+        linked.map_err(file)
+    }
+
+    fn open(path: &Path, storage: Option<&Path>) -> Result<Pool, PoolError> {
+        let file = |source| PoolError::File { path: path.to_owned(), source };
+        let damaged = |what| PoolError::Damaged { path: path.to_owned(), what };
+        let name = c_path(path).map_err(file)?;
+        let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(file)?;
+        let fd = sys::out_of_the_way(fd);
+        let st = sys::fstat(fd.raw()).map_err(file)?;
+        if st.st_uid != sys::uid() || st.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Err(damaged("not a file of this user"));
+        }
+        let len = st.st_size as usize;
+        if len < Geometry::OWNERS_AT {
+            return Err(damaged("too short"));
+        }
+        let base = sys::map_shared(fd.raw(), len).map_err(file)?;
+        let geometry = match check_superblock(base, len) {
+            Ok(g) => g,
+            Err(what) => {
+                // SAFETY: the mapping was made above and nothing else knows it.
+                unsafe { sys::unmap(base, len) };
+                return Err(damaged(what));
+            }
+        };
+        let mut pool = Pool {
+            base,
+            storage: std::ptr::null_mut(),
+            geometry,
+            fd,
+            storage_fd: None,
+            path: path.to_owned(),
+        };
+        let storage_blocks = (geometry.blocks - geometry.memory_blocks) as usize;
+        if storage_blocks > 0 {
+            let Some(storage) = storage else {
+                return Err(damaged("it has a storage tier, but tier0.storage_path is not set"));
+            };
+            let at = |source| PoolError::File { path: storage.to_owned(), source };
+            let name = c_path(storage).map_err(at)?;
+            let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(at)?;
+            if (sys::fstat(fd.raw()).map_err(at)?.st_size as usize) < storage_blocks * BLOCK {
+                return Err(damaged("its storage file is too short"));
+            }
+            pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK).map_err(at)?;
+            pool.storage_fd = Some(sys::out_of_the_way(fd));
+        }
+        Ok(pool)
+    }
+
+    /// A pool in plain memory, for tests (Miri has no shared mappings).
+    #[cfg(test)]
+    pub(crate) fn in_memory(memory_blocks: u32) -> Pool {
+        let geometry = Geometry { memory_blocks, blocks: memory_blocks };
+        let layout = std::alloc::Layout::from_size_align(geometry.len(), 4096).expect("layout");
+        // SAFETY: the layout has a size; the memory is leaked with the test.
+        let base = unsafe { std::alloc::alloc_zeroed(layout) };
+        // SAFETY: /dev/null is opened here and owned by the pool. Under Miri no descriptor is ever used.
+        let fd = unsafe { sys::own(if cfg!(miri) { 1 << 20 } else { null_fd() }) };
+        let pool = Pool {
+            base,
+            storage: std::ptr::null_mut(),
+            geometry,
+            fd,
+            storage_fd: None,
+            path: PathBuf::new(),
+        };
+        pool.superblock().blocks.store(memory_blocks, Ordering::Relaxed);
+        for b in 0..memory_blocks {
+            pool.reserved(b).store(1, Ordering::Relaxed);
+        }
+        pool
+    }
+
+    /// The pool's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The pool's own descriptors, which the program must not close.
+    pub fn descriptors(&self) -> [i32; 2] {
+        [self.fd.raw(), self.storage_fd.as_ref().map_or(-1, OwnFd::raw)]
+    }
+
+    /// Whether the pool file still has its name: without it, later processes would make another pool and not
+    /// see what is staged here.
+    pub fn still_named(&self) -> bool {
+        sys::fstat(self.fd.raw()).is_ok_and(|s| s.st_nlink > 0)
+    }
+
+    /// Number and size of blocks.
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// The first page.
+    #[inline]
+    pub fn superblock(&self) -> &Superblock {
+        // SAFETY: `base` maps at least the fixed part of the pool for as long as `self` lives (and is never
+        // unmapped in a running program); the structure is all atomics.
+        unsafe { &*self.base.cast::<Superblock>() }
+    }
+
+    #[inline]
+    fn array<T>(&self, at: usize, n: usize) -> &[T] {
+        debug_assert!(at + n * size_of::<T>() <= self.geometry.names_at());
+        // SAFETY: the callers name parts that lie inside the mapping and hold atomics of type T.
+        unsafe { std::slice::from_raw_parts(self.base.add(at).cast::<T>(), n) }
+    }
+
+    /// The table of processes.
+    pub fn processes(&self) -> &[Process] {
+        self.array(Geometry::PROCESSES_AT, PROCESSES)
+    }
+
+    /// The keys of the slots.
+    #[inline]
+    pub fn keys(&self) -> &[Key] {
+        self.array(Geometry::KEYS_AT, SLOTS)
+    }
+
+    /// The slots.
+    #[inline]
+    pub fn slots(&self) -> &[Slot] {
+        self.array(Geometry::SLOTS_AT, SLOTS)
+    }
+
+    /// Slot number + 1 of each block's owner, or 0.
+    fn owners(&self) -> &[AtomicU32] {
+        self.array(Geometry::OWNERS_AT, self.geometry.blocks as usize)
+    }
+
+    /// Whether a block's space has been reserved.
+    fn reserved(&self, block: u32) -> &AtomicU32 {
+        let n = self.geometry.blocks as usize;
+        &self.array::<AtomicU32>(Geometry::OWNERS_AT + n * 4, n)[block as usize]
+    }
+
+    /// Start of a block.
+    #[inline]
+    pub fn block_ptr(&self, block: u32) -> *mut u8 {
+        assert!(block < self.geometry.blocks);
+        // SAFETY: the block's number was just checked, so that the address lies inside one of the two mappings.
+        unsafe {
+            if block < self.geometry.memory_blocks {
+                self.base.add(self.geometry.blocks_at() + block as usize * BLOCK)
+            } else {
+                self.storage.add((block - self.geometry.memory_blocks) as usize * BLOCK)
+            }
+        }
+    }
+
+    /// Head of a block.
+    #[inline]
+    pub fn block(&self, block: u32) -> &Block {
+        // SAFETY: a block starts with its header, which is all atomics.
+        unsafe { &*self.block_ptr(block).cast::<Block>() }
+    }
+
+    /// Record `i` of a block. The caller has checked that `i` is below the number of records that fit.
+    #[inline]
+    pub fn record(&self, block: u32, i: u32) -> &Record {
+        let at = BLOCK - (i as usize + 1) * RECORD;
+        assert!(at >= BLOCK_HEADER);
+        // SAFETY: the record lies inside the block, at a multiple of 8, and is all atomics.
+        unsafe { &*self.block_ptr(block).add(at).cast::<Record>() }
+    }
+
+    /// The calling thread as the owner of locks; `None` when the table of processes is full.
+    #[inline]
+    pub fn me(&self) -> Option<Owner> {
+        Some(Owner::new(process::entry(self.processes())?, process::tid()))
+    }
+
+    /// Takes a lock of this pool.
+    #[inline]
+    pub fn lock(&self, word: &AtomicU64, me: Owner) -> Result<Taken, Refused> {
+        lock::lock(word, me, self)
+    }
+
+    /// The slot of a file, if it has one.
+    pub fn find(&self, dev: u64, ino: u64) -> Option<u32> {
+        let keys = self.keys();
+        let start = hash(dev, ino);
+        (0..WINDOW).map(|i| (start + i) % SLOTS).find_map(|at| {
+            let key = &keys[at];
+            (key.dev.load(Ordering::Acquire) == dev.wrapping_add(1) && key.ino.load(Ordering::Acquire) == ino)
+                .then_some(at as u32)
+        })
+    }
+
+    /// The slot of a file, taking a free one if it has none. `born` tells it from a later file of the same
+    /// number. `None` when no slot is to be had.
+    pub fn find_or_insert(&self, me: Owner, dev: u64, ino: u64, born: u64) -> Option<u32> {
+        if let Some(at) = self.find(dev, ino) {
+            return Some(at);
+        }
+        let sb = self.superblock();
+        self.lock(&sb.table_lock, me).ok()?;
+        let found = self.find(dev, ino).or_else(|| {
+            let at = self.free_slot(me, hash(dev, ino))?;
+            let (key, slot) = (&self.keys()[at], &self.slots()[at]);
+            slot.born.store(born, Ordering::Relaxed);
+            slot.flags.store(0, Ordering::Relaxed);
+            slot.error.store(0, Ordering::Relaxed);
+            slot.holders.iter().for_each(|h| h.store(0, Ordering::Relaxed));
+            slot.epoch.fetch_add(1, Ordering::Relaxed);
+            key.ino.store(ino, Ordering::Relaxed);
+            key.dev.store(dev.wrapping_add(1), Ordering::Release);
+            sb.inserted.fetch_add(1, Ordering::AcqRel);
+            Some(at as u32)
+        });
+        lock::unlock(&sb.table_lock, me);
+        found
+    }
+
+    /// A free slot of the window, emptying an idle one if need be. The table lock is held.
+    fn free_slot(&self, me: Owner, start: usize) -> Option<usize> {
+        let keys = self.keys();
+        let window = || (0..WINDOW).map(|i| (start + i) % SLOTS);
+        if let Some(at) = window().find(|&at| keys[at].dev.load(Ordering::Acquire) == 0) {
+            return Some(at);
+        }
+        window().find(|&at| {
+            let slot = &self.slots()[at];
+            if slot.commit.load(Ordering::Acquire) != 0 || !lock::try_lock(&slot.lock, me) {
+                return false;
+            }
+            let idle = slot.commit.load(Ordering::Acquire) == 0
+                && slot.error.load(Ordering::Relaxed) == 0
+                && !self.wants_pass(slot);
+            if idle {
+                // Whoever comes for the old file sees under the slot's lock that the key has changed.
+                keys[at].dev.store(0, Ordering::Release);
+            }
+            lock::unlock(&slot.lock, me);
+            idle
+        })
+    }
+
+    /// Whether somebody alive wants this file in passthrough. Forgets holders that died.
+    pub fn wants_pass(&self, slot: &Slot) -> bool {
+        let flags = slot.flags.load(Ordering::Acquire);
+        if flags & (PASS_FOREVER | DAMAGED) != 0 {
+            return true;
+        }
+        if flags & PASS == 0 {
+            return false;
+        }
+        let mut wanted = false;
+        for holder in &slot.holders {
+            let value = holder.load(Ordering::Acquire);
+            if value == 0 {
+                continue;
+            }
+            if holder_identity(value).alive() {
+                wanted = true;
+            } else {
+                let _ = holder.compare_exchange(value, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+        wanted
+    }
+
+    /// Asks for passthrough in the name of process `pid` (which may be a child that does not run Iris). The
+    /// slot's lock is held.
+    pub fn want_pass(&self, slot: &Slot, pid: u32) {
+        let value = u64::from(pid) << 32 | u64::from((sys::boot_ms() / 100 + 1) as u32);
+        let same = |h: &&AtomicU64| (h.load(Ordering::Acquire) >> 32) as u32 == pid;
+        let dead = |h: &&AtomicU64| {
+            let v = h.load(Ordering::Acquire);
+            v == 0 || !holder_identity(v).alive()
+        };
+        let place = slot.holders.iter().find(same).or_else(|| slot.holders.iter().find(dead));
+        match place {
+            Some(h) => h.store(value, Ordering::Release),
+            None => {
+                slot.flags.fetch_or(PASS_FOREVER, Ordering::AcqRel);
+            }
+        }
+        slot.flags.fetch_or(PASS, Ordering::AcqRel);
+    }
+
+    /// Takes a free block for slot `slot`. `None` when all are taken or the file system is full.
+    pub fn take_block(&self, slot: u32) -> Option<u32> {
+        let owners = self.owners();
+        let n = self.geometry.blocks;
+        let hint = self.superblock().hint.load(Ordering::Relaxed) % n;
+        // The hint first, then from the front: low numbers are the memory's, and the warm ones.
+        for block in std::iter::once(hint).chain(0..n) {
+            let owner = &owners[block as usize];
+            if owner.load(Ordering::Relaxed) != 0
+                || owner.compare_exchange(0, slot + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
+            {
+                continue;
+            }
+            if self.reserved(block).load(Ordering::Acquire) == 0 {
+                let (fd, at) = if block < self.geometry.memory_blocks {
+                    (self.fd.raw(), self.geometry.blocks_at() + block as usize * BLOCK)
+                } else {
+                    let fd = self.storage_fd.as_ref().map_or(-1, OwnFd::raw);
+                    (fd, (block - self.geometry.memory_blocks) as usize * BLOCK)
+                };
+                if fd < 0 || sys::reserve(fd, at as u64, BLOCK as u64).is_err() {
+                    owner.store(0, Ordering::Release);
+                    // Memory is full below us; the storage tier, if any, may not be.
+                    if block < self.geometry.memory_blocks && n > self.geometry.memory_blocks {
+                        continue;
+                    }
+                    return None;
+                }
+                self.reserved(block).store(1, Ordering::Release);
+            }
+            let head = self.block(block);
+            head.next.store(0, Ordering::Relaxed);
+            head.records.store(0, Ordering::Relaxed);
+            head.used.store(BLOCK_HEADER as u32, Ordering::Relaxed);
+            return Some(block);
+        }
+        None
+    }
+
+    /// Gives a block back.
+    pub fn give_block(&self, block: u32) {
+        self.owners()[block as usize].store(0, Ordering::Release);
+        self.superblock().hint.store(block, Ordering::Relaxed);
+    }
+
+    /// Blocks in use: (in memory, in storage).
+    pub fn blocks_used(&self) -> (u32, u32) {
+        let (memory, storage) = self.owners().split_at(self.geometry.memory_blocks as usize);
+        let count = |o: &[AtomicU32]| o.iter().filter(|o| o.load(Ordering::Relaxed) != 0).count() as u32;
+        (count(memory), count(storage))
+    }
+
+    /// Gives back blocks that a killed process had taken but not linked into a chain. `slot`'s lock is held and
+    /// nothing is staged in it.
+    pub fn sweep(&self, slot: u32) {
+        self.sweep_except(slot, &[]);
+    }
+
+    /// As [`Pool::sweep`] for a slot whose chain is `keep`.
+    pub fn sweep_except(&self, slot: u32, keep: &[u32]) {
+        for (block, owner) in self.owners().iter().enumerate() {
+            if owner.load(Ordering::Relaxed) == slot + 1 && !keep.contains(&(block as u32)) {
+                self.give_block(block as u32);
+            }
+        }
+    }
+
+    /// Whether a slot owns any block.
+    pub fn owns_blocks(&self, slot: u32) -> bool {
+        self.owners().iter().any(|o| o.load(Ordering::Relaxed) == slot + 1)
+    }
+
+    /// Remembers under which name a slot's file was opened. The slot's lock is held.
+    pub fn set_name(&self, slot: u32, name: &[u8]) {
+        let at = self.geometry.names_at() + slot as usize * NAME;
+        if name.len() >= NAME
+            || self.base_is_plain_memory()
+            || sys::reserve(self.fd.raw(), at as u64, NAME as u64).is_err()
+        {
+            return;
+        }
+        // SAFETY: the slot's NAME bytes lie inside the mapping, are reserved (no SIGBUS) and are only touched
+        // under the slot's lock.
+        unsafe {
+            let to = self.base.add(at);
+            std::ptr::copy_nonoverlapping(name.as_ptr(), to, name.len());
+            to.add(name.len()).write(0);
+        }
+    }
+
+    /// The name given by [`Pool::set_name`]; empty if none. The slot's lock is held.
+    pub fn name(&self, slot: u32) -> Vec<u8> {
+        if self.base_is_plain_memory() {
+            return Vec::new();
+        }
+        let at = self.geometry.names_at() + slot as usize * NAME;
+        if sys::reserve(self.fd.raw(), at as u64, NAME as u64).is_err() {
+            return Vec::new();
+        }
+        // SAFETY: as in `set_name`; the bytes are read up to the first zero within NAME.
+        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(at), NAME) };
+        CStr::from_bytes_until_nul(bytes).map_or_else(|_| Vec::new(), |c| c.to_bytes().to_vec())
+    }
+
+    fn base_is_plain_memory(&self) -> bool {
+        self.path.as_os_str().is_empty()
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        if self.base_is_plain_memory() {
+            return;
+        }
+        // SAFETY: dropping needs exclusive ownership, so nobody holds a reference into the mappings.
+        unsafe {
+            sys::unmap(self.base, self.geometry.len());
+            if !self.storage.is_null() {
+                sys::unmap(
+                    self.storage,
+                    (self.geometry.blocks - self.geometry.memory_blocks) as usize * BLOCK,
+                );
+            }
+        }
+    }
+}
+
+impl Surroundings for Pool {
+    fn alive(&self, owner: Owner) -> bool {
+        process::owner_alive(self.processes(), owner)
+    }
+
+    fn wait(&self, round: u32) {
+        match round {
+            0..20 => (0..20).for_each(|_| std::hint::spin_loop()),
+            20..60 => sys::yield_now(),
+            _ => sys::nap(50),
+        }
+    }
+}
+
+fn borrow(fd: &OwnFd) -> rustix::fd::BorrowedFd<'_> {
+    // SAFETY: the descriptor is owned and outlives the borrow.
+    unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.raw()) }
+}
+
+#[cfg(test)]
+fn null_fd() -> i32 {
+    sys::open(c"/dev/null", OFlags::RDWR, 0).expect("/dev/null").leak()
+}
+
+fn holder_identity(value: u64) -> Identity {
+    Identity { pid: (value >> 32) as u32, since_ms: u64::from(value as u32) * 100 }
+}
+
+#[inline]
+fn hash(dev: u64, ino: u64) -> usize {
+    let x = (ino ^ dev.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (x >> 40) as usize % SLOTS
+}
+
+fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str> {
+    // SAFETY: the mapping is at least one page long, which the caller checked, and all fields are atomics.
+    let sb = unsafe { &*base.cast::<Superblock>() };
+    if sb.magic.load(Ordering::Acquire) != MAGIC {
+        return Err("wrong magic");
+    }
+    let (version, uid) = (sb.version.load(Ordering::Relaxed), sb.uid.load(Ordering::Relaxed));
+    let (blocks, memory_blocks) =
+        (sb.blocks.load(Ordering::Relaxed), sb.memory_blocks.load(Ordering::Relaxed));
+    if version != VERSION {
+        return Err("another version");
+    }
+    if sb.check.load(Ordering::Relaxed) != superblock_check(version, blocks, memory_blocks, uid)
+        || memory_blocks == 0
+        || memory_blocks > blocks
+    {
+        return Err("wrong checksum of its first page");
+    }
+    if uid != sys::uid() {
+        return Err("made by another user");
+    }
+    let geometry = Geometry { memory_blocks, blocks };
+    if geometry.len() != len {
+        return Err("wrong length");
+    }
+    Ok(geometry)
+}

@@ -1,0 +1,205 @@
+//! Processes as the pool knows them: who may hold a lock, and whether they still live. Owns the reading of
+//! /proc for that purpose; may not touch slots or blocks.
+
+use super::layout::{PROCESSES, Process};
+use super::lock::Owner;
+use crate::sys;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A process of the table of processes and when it registered there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Process id.
+    pub pid: u32,
+    /// Milliseconds since boot at which it was known to live.
+    pub since_ms: u64,
+}
+
+/// Start times in /proc count ticks of 10 ms (USER_HZ is 100 on every architecture Linux runs Rust on); one
+/// tick more covers the rounding on both sides.
+const TICK_MS: u64 = 10;
+
+impl Identity {
+    /// Whether that very process still runs. Where /proc does not tell, it is taken to live: waiting for a
+    /// living owner loses time, robbing one loses data.
+    pub fn alive(self) -> bool {
+        match stat_of(self.pid, None) {
+            Found::Gone => false,
+            Found::Unknown => true,
+            Found::Running { start_ms } => start_ms <= self.since_ms + 2 * TICK_MS,
+            // The leader of a process can be a zombie while other threads run on.
+            Found::Zombie { start_ms } => {
+                start_ms <= self.since_ms + 2 * TICK_MS && other_threads_of(self.pid)
+            }
+        }
+    }
+
+    /// Whether the thread `tid` of that process still runs.
+    pub fn thread_alive(self, tid: u32) -> bool {
+        match stat_of(self.pid, Some(tid)) {
+            Found::Gone | Found::Zombie { .. } => false,
+            Found::Unknown => true,
+            Found::Running { .. } => self.alive(),
+        }
+    }
+}
+
+enum Found {
+    Gone,
+    Zombie { start_ms: u64 },
+    Running { start_ms: u64 },
+    Unknown,
+}
+
+fn stat_of(pid: u32, tid: Option<u32>) -> Found {
+    use std::io::Write;
+    let mut name = [0u8; 64];
+    let mut cursor = std::io::Cursor::new(&mut name[..63]);
+    // Two ten-digit numbers fit; a cut name would be Unknown below.
+    let _ = match tid {
+        None => write!(cursor, "/proc/{pid}/stat"),
+        Some(tid) => write!(cursor, "/proc/{pid}/task/{tid}/stat"),
+    };
+    let Ok(path) = CStr::from_bytes_until_nul(&name) else { return Found::Unknown };
+    let mut text = [0u8; 1024];
+    match sys::read_small(path, &mut text) {
+        Ok(text) => parse_stat(text),
+        Err(e) if e.0 == libc::ENOENT || e.0 == libc::ESRCH => {
+            // Without /proc at all everybody would seem dead.
+            if sys::statat(libc::AT_FDCWD, c"/proc/self/stat", true).is_ok() {
+                Found::Gone
+            } else {
+                Found::Unknown
+            }
+        }
+        Err(_) => Found::Unknown,
+    }
+}
+
+/// Fields 3 (state) and 22 (start time in ticks) of proc_pid_stat(5); the name in field 2 may hold anything.
+fn parse_stat(text: &[u8]) -> Found {
+    let Some(end) = text.iter().rposition(|&b| b == b')') else { return Found::Unknown };
+    let mut fields = text[end + 1..].split(|&b| b == b' ').filter(|f| !f.is_empty());
+    let Some(state) = fields.next() else { return Found::Unknown };
+    let start = fields.nth(18).and_then(|f| std::str::from_utf8(f).ok()).and_then(|f| f.parse::<u64>().ok());
+    let Some(start) = start else { return Found::Unknown };
+    let start_ms = start * TICK_MS;
+    match state {
+        b"X" | b"x" => Found::Gone,
+        b"Z" => Found::Zombie { start_ms },
+        _ => Found::Running { start_ms },
+    }
+}
+
+/// Whether a process whose leader is a zombie has another thread. The link count of its task folder is
+/// threads + 2.
+fn other_threads_of(pid: u32) -> bool {
+    use std::io::Write;
+    let mut name = [0u8; 64];
+    let mut cursor = std::io::Cursor::new(&mut name[..63]);
+    let _ = write!(cursor, "/proc/{pid}/task");
+    let Ok(path) = CStr::from_bytes_until_nul(&name) else { return true };
+    sys::statat(libc::AT_FDCWD, path, true).is_ok_and(|s| s.st_nlink > 3)
+}
+
+/// Number + 1 of this process's entry; 0 until it has one. Reset in the child of a fork.
+static ENTRY: AtomicU32 = AtomicU32::new(0);
+
+/// Forgets this process's entry: a forked child takes one of its own.
+pub fn forget() {
+    ENTRY.store(0, Ordering::Relaxed);
+    TID.with(|t| t.set(0));
+}
+
+thread_local! {
+    static TID: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+}
+
+/// This thread's id, from memory after the first call.
+#[inline]
+pub fn tid() -> u32 {
+    TID.with(|t| {
+        if t.get() == 0 {
+            t.set(sys::tid());
+        }
+        t.get()
+    })
+}
+
+/// Finds or takes this process's entry in the table. `None` when the table is full of living processes.
+///
+/// Entries are taken by a compare-exchange of the pid from 0 (or from a dead one's), so that no lock is needed
+/// before locks can be owned.
+pub fn entry(table: &[Process]) -> Option<u32> {
+    let known = ENTRY.load(Ordering::Relaxed);
+    if known != 0 {
+        return Some(known - 1);
+    }
+    let pid = sys::pid();
+    let start = pid as usize % PROCESSES;
+    for pass in 0..2 {
+        for i in 0..table.len() {
+            let at = (start + i) % table.len();
+            let entry = &table[at];
+            let held = entry.pid.load(Ordering::Acquire);
+            // An own pid in the table is this process before an exec.
+            let free = held == 0
+                || held == pid
+                || pass == 1
+                    && !Identity { pid: held, since_ms: entry.since_ms.load(Ordering::Acquire) }.alive();
+            if !free {
+                continue;
+            }
+            // The time is stored before and after: a reader between the two stores sees either an entry whose
+            // time is too new for its old pid (dead: true) or a fresh one.
+            let now = sys::boot_ms();
+            if entry.pid.compare_exchange(held, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                entry.since_ms.store(now, Ordering::Release);
+                ENTRY.store(at as u32 + 1, Ordering::Relaxed);
+                return Some(at as u32);
+            }
+        }
+    }
+    None
+}
+
+/// Whether a lock's owner still lives.
+pub fn owner_alive(table: &[Process], owner: Owner) -> bool {
+    let Some(entry) = table.get(owner.process() as usize) else { return false };
+    let pid = entry.pid.load(Ordering::Acquire);
+    if pid == 0 {
+        return false;
+    }
+    Identity { pid, since_ms: entry.since_ms.load(Ordering::Acquire) }.thread_alive(owner.tid())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "reads /proc")]
+    fn this_process_is_alive_and_a_reaped_child_is_not() {
+        let me = Identity { pid: sys::pid(), since_ms: sys::boot_ms() };
+        assert!(me.alive());
+        assert!(me.thread_alive(sys::tid()));
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().expect("sleep");
+        let it = Identity { pid: child.id(), since_ms: sys::boot_ms() };
+        assert!(it.alive());
+        child.kill().expect("kill");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert!(!it.alive(), "a zombie is dead");
+        child.wait().expect("wait");
+        assert!(!it.alive());
+    }
+
+    #[test]
+    fn a_process_that_started_after_the_registration_is_another() {
+        let text = b"42 (a b) c) S 1 1 1 0 -1 4194304 1 0 0 0 0 0 0 0 20 0 1 0 5000 1 1";
+        match parse_stat(text) {
+            Found::Running { start_ms } => assert_eq!(start_ms, 50_000),
+            _ => panic!("not parsed"),
+        }
+    }
+}
