@@ -1,12 +1,18 @@
 //! Random scripts of file operations by several processes, run on a plain directory and on a mount: the kernel is
 //! the model, and every answer and everything left must agree.
 //!
+//! A second kind of test lets processes contend for one file at the same time and judges what each of them saw.
+//!
 //! `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for more than the seeded slice;
 //! `IRIS_MODEL_SCRIPT` replays one file. A failure prints a minimal script and keeps it in
 //! `tests/model/regressions`, whose scripts are replayed first.
 
 #[path = "model/bed.rs"]
 mod bed;
+#[path = "model/contest.rs"]
+mod contest;
+#[path = "model/history.rs"]
+mod history;
 #[path = "model/run.rs"]
 mod run;
 #[path = "model/script.rs"]
@@ -18,6 +24,7 @@ mod strategy;
 #[path = "model/tree.rs"]
 mod tree;
 
+use contest::Contest;
 use run::{Drivers, Way};
 use script::Script;
 use search::{Effort, Failure};
@@ -101,4 +108,34 @@ fn faulty_libraries_are_found_out() {
         let text = failure.script.to_string();
         assert_eq!(text.parse::<Script>().as_ref(), Ok(&failure.script), "a regression file says the same");
     }
+}
+
+fn contests(library: Option<&std::path::PathBuf>, first: u64, count: u64) -> Result<(), String> {
+    let program = bed::compile("model-register", &["model/register.c"], &["-O2"]);
+    for seed in first..first + count {
+        let contest = Contest::from_seed(seed);
+        contest.run(&program, library).map_err(|e| format!("{contest:?}\n{e}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn concurrent_processes_see_a_legal_order() {
+    let seed = bed::number("IRIS_MODEL_SEED").unwrap_or(1);
+    let count = bed::number("IRIS_MODEL_CONTESTS").unwrap_or(40);
+    contests(Some(&bed::library()), seed, count).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn concurrent_processes_see_a_legal_order_natively() {
+    contests(None, bed::number("IRIS_MODEL_SEED").unwrap_or(1), 12).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// A library that delays a write behind its acknowledgement must be found out by the verdicts.
+#[test]
+fn a_late_write_is_found_out() {
+    let library =
+        bed::compile("model-faulty-late.so", &["model/faulty.c"], &["-shared", "-fPIC", "-DLOSE_ON_KILL"]);
+    let failed = (0..6).filter(|seed| contests(Some(&library), 100 + seed, 1).is_err()).count();
+    assert!(failed >= 3, "only {failed} of 6 contests noticed");
 }
