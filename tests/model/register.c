@@ -6,10 +6,14 @@
  *   register MODE FILE LOG SEED -INDEX OPS [FD]        is one worker
  *   register dump FILE LOG 0 0 0                       writes the file to standard output
  *
+ * With REGISTER_ARMED=N in the environment worker 0 waits until `released` is set in the log, and traps just before
+ * its operation N, for the debugger that steps it to its death.
+ *
  * Modes: history (overlapping words), append, disjoint (interleaved byte ranges). */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -40,8 +44,8 @@ struct worker {
 };
 
 struct log {
-	_Atomic uint64_t clock, go, workers;
-	uint64_t pad[509];
+	_Atomic uint64_t clock, go, workers, released;
+	uint64_t pad[508];
 	struct worker worker[WORKERS];
 	unsigned char shadow[SHADOW];
 };
@@ -49,6 +53,7 @@ struct log {
 static struct log *shared;
 static struct worker *self;
 static int me;
+static long armed = -1;
 static uint64_t state;
 static uint64_t *words;
 static const char *path;
@@ -85,6 +90,8 @@ static struct record *begin(enum kind kind, uint32_t word, uint32_t count)
 	r->kind = kind, r->word = word, r->words = count;
 	atomic_store(&self->records, n + 1);
 	atomic_store(&r->start, atomic_fetch_add(&shared->clock, 1) + 1);
+	if ((long)n == armed)
+		raise(SIGTRAP);
 	return r;
 }
 
@@ -242,6 +249,11 @@ static int work(const char *mode, int fd, int ops, uint64_t seed)
 		fail("open", 0);
 	while (!atomic_load(&shared->go))
 		usleep(100);
+	if (me == 0 && getenv("REGISTER_ARMED") != NULL) {
+		armed = atol(getenv("REGISTER_ARMED"));
+		while (!atomic_load(&shared->released))
+			usleep(100);
+	}
 	if (!strcmp(mode, "append"))
 		append(ops);
 	else if (!strcmp(mode, "disjoint"))
