@@ -20,6 +20,7 @@ use libc::{c_char, c_int};
 /// the program: a hook that is called earlier still makes the real call.
 extern "C" fn start(_argc: c_int, _argv: *const *const c_char, environment: *const *const c_char) {
     real::resolve_all();
+    process::env::provide(environment);
     guard::set_single_threaded(real::symbol(c"__libc_single_threaded").cast());
     if process::env::disabled(environment) {
         return guard::set_ready(false);

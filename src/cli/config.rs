@@ -78,6 +78,9 @@ fn as_table(config: &Config) -> String {
         let value = if row.value.is_empty() { "-" } else { &row.value };
         let _ = writeln!(text, "{:keys$}  {value:values$}  {}", row.key, row.origin);
     }
+    for name in &config.unknown {
+        let _ = writeln!(text, "\nThe variable {name} is none of Iris's; it is left alone.");
+    }
     if config.mounts.is_empty() {
         text.push_str("\nNo directory is mounted: name one with IRIS_MOUNT or `iris run --mount DIR`.\n");
     }

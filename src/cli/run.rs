@@ -67,9 +67,6 @@ pub fn main(args: &RunArgs) -> Result<(String, ExitCode), Failure> {
 
 fn configuration(env: &Environment) -> Result<Config, Failure> {
     let config = Config::load(env)?;
-    for name in &config.unknown {
-        say::warn(&format!("variable {name}: not one of Iris's; left alone"));
-    }
     if config.mounts.is_empty() && !config.disabled {
         say::warn("no directory is mounted, so nothing will be accelerated; name one with --mount DIR");
     }

@@ -1,7 +1,7 @@
 //! The options that set the configuration, the same for every subcommand. Owns the way from options to an
 //! [`Environment`].
 
-use super::say::{self, Failure};
+use super::say::Failure;
 use clap::Args;
 use iris::config::{self, Config, Environment};
 use std::ffi::OsString;
@@ -48,13 +48,9 @@ impl Settings {
         Ok(env)
     }
 
-    /// The configuration in force. Warns of variables that mean nothing.
+    /// The configuration in force.
     pub fn load(&self) -> Result<Config, Failure> {
-        let config = Config::load(&self.environment()?)?;
-        for name in &config.unknown {
-            say::warn(&format!("variable {name}: not one of Iris's; left alone"));
-        }
-        Ok(config)
+        Ok(Config::load(&self.environment()?)?)
     }
 }
 

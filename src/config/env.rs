@@ -1,7 +1,7 @@
 //! The `IRIS_…` variables of a process, and what the command line adds to them. Owns the one walk over the
 //! environment; does not know what the variables mean.
 
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
 /// One setting as text.
@@ -24,7 +24,34 @@ pub struct Environment {
 
 unsafe extern "C" {
     // glibc's; std::env would copy every variable, and this runs at the start of every process.
-    static environ: *const *const libc::c_char;
+    static environ: *mut *mut libc::c_char;
+}
+
+/// Calls `f` with the entry, name and value of each variable of an environment that begins with `IRIS_`.
+///
+/// # Safety
+/// `at` is null or an array of C strings that ends with a null, and is not changed meanwhile, except by `f`, which
+/// may replace its entry.
+unsafe fn each(mut at: *mut *mut libc::c_char, mut f: impl FnMut(*mut *mut libc::c_char, &[u8], &[u8])) {
+    if at.is_null() {
+        return;
+    }
+    loop {
+        // SAFETY: `at` walks an array that ends with a null, and stops there.
+        let entry = unsafe { *at };
+        if entry.is_null() {
+            return;
+        }
+        // SAFETY: each entry before the null is a C string that stays as it is during this call.
+        let text = unsafe { CStr::from_ptr(entry) }.to_bytes();
+        if text.starts_with(b"IRIS_") {
+            if let Some(eq) = text.iter().position(|b| *b == b'=') {
+                f(at, &text[..eq], &text[eq + 1..]);
+            }
+        }
+        // SAFETY: not yet at the null, so the next element exists.
+        at = unsafe { at.add(1) };
+    }
 }
 
 impl Environment {
@@ -35,30 +62,52 @@ impl Environment {
 
     /// The variables of this process. Reads nothing but the environment and allocates only for `IRIS_…`.
     pub fn process() -> Environment {
-        let mut env = Environment::default();
         // SAFETY: `environ` is glibc's own variable, always a valid object; it is null or points to an array of
         // C strings that ends with a null. The array may be replaced by setenv in another thread, as getenv's
-        // own may: this runs before the program has threads (in the library) or in a program without any (iris).
-        let mut at = unsafe { environ };
-        if at.is_null() {
-            return env;
+        // own may: this is for programs without any thread (iris) and for their start.
+        unsafe { Environment::at(environ.cast()) }
+    }
+
+    /// The variables of an array like `environ`, which is not yet set when a library's constructor runs before
+    /// glibc's own.
+    ///
+    /// # Safety
+    /// `array` is null or an array of C strings that ends with a null, and nobody changes it meanwhile.
+    pub unsafe fn at(array: *const *const libc::c_char) -> Environment {
+        let mut env = Environment::default();
+        // SAFETY: as the caller promises; the closure copies and changes nothing.
+        unsafe { each(array.cast_mut().cast(), |_, name, value| env.push(name, value)) };
+        env
+    }
+
+    /// Puts absolute paths into this process's own environment where its variables had relative ones, so that a
+    /// child that starts in another directory has the same configuration. `config` is what was loaded from them.
+    ///
+    /// # Safety
+    /// No other thread may use the environment meanwhile: call it while the process starts.
+    pub unsafe fn make_absolute(config: &super::Config) {
+        if !config.relative {
+            return;
         }
-        loop {
-            // SAFETY: `at` walks that array and stops at its null.
-            let entry = unsafe { *at };
-            if entry.is_null() {
-                return env;
-            }
-            // SAFETY: each entry before the null is a C string that lives as long as the environment is not
-            // changed, and it is copied below before anything else runs.
-            let text = unsafe { CStr::from_ptr(entry) }.to_bytes();
-            if text.starts_with(b"IRIS_") {
-                if let Some(eq) = text.iter().position(|b| *b == b'=') {
-                    env.push(&text[..eq], &text[eq + 1..]);
+        let mut paths = config.variables();
+        if let Some(file) = &config.file {
+            paths.push((super::CONFIG, Some(file.as_os_str().as_bytes().to_vec())));
+        }
+        // SAFETY: as the caller promises. The new strings are leaked, and the entries are pointers in an array
+        // that the kernel made writable on the stack, or that setenv allocated.
+        unsafe {
+            each(environ, |entry, name, value| {
+                let is_path = name == super::MOUNT.as_bytes()
+                    || name == super::CONFIG.as_bytes()
+                    || name == b"IRIS_REPORT"
+                    || name.ends_with(b"_PATH");
+                let new = paths.iter().rev().find(|(n, v)| n.as_bytes() == name && v.is_some());
+                let Some((_, Some(new))) = new.filter(|_| is_path && !value.is_empty()) else { return };
+                let text = [name, b"=", new].concat();
+                if let Ok(text) = CString::new(text) {
+                    *entry = text.into_raw();
                 }
-            }
-            // SAFETY: not yet at the null, so the next element exists.
-            at = unsafe { at.add(1) };
+            });
         }
     }
 

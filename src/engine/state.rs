@@ -57,6 +57,8 @@ pub fn start() -> bool {
             return false;
         }
     };
+    // SAFETY: the process is starting; its only thread is here.
+    unsafe { Environment::make_absolute(&config) };
     if config.disabled || config.mounts.is_empty() {
         return false;
     }

@@ -56,6 +56,22 @@ fn same_name(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+unsafe extern "C" {
+    // glibc's.
+    static mut environ: *const *const c_char;
+}
+
+/// Gives libc its `environ` when it has none yet: with `-z initfirst` our constructor runs before libc's own, and
+/// the engine reads its configuration from there. libc stores the same pointer a moment later.
+pub fn provide(array: *const *const c_char) {
+    // SAFETY: a constructor runs alone; `array` is the block that the kernel gave the process.
+    unsafe {
+        if environ.is_null() {
+            environ = array;
+        }
+    }
+}
+
 /// Whether this environment asks Iris to keep out.
 pub fn disabled(array: *const *const c_char) -> bool {
     // SAFETY: an environment.

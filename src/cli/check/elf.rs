@@ -154,7 +154,7 @@ pub fn text(data: &[u8]) -> object::Result<Text<'_>> {
     let mut text = Text::default();
     for section in sections.iter() {
         let flags: u64 = section.sh_flags(endian).0;
-        if flags & u64::from(elf::SHF_EXECINSTR.0) != 0 && section.sh_type(endian) == elf::SHT_PROGBITS {
+        if flags & elf::SHF_EXECINSTR.0 != 0 && section.sh_type(endian) == elf::SHT_PROGBITS {
             let address = section.sh_addr(endian);
             text.code.push(Code { address, bytes: section.data(endian, data)? });
         }

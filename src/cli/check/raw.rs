@@ -152,16 +152,11 @@ fn instructions(_code: &Code<'_>, _found: &mut Vec<Raw>) {}
 
 /// The name of a system call that reads, writes, names or changes files.
 fn file_call(number: i64) -> Option<&'static str> {
-    FILE_CALLS.iter().find(|(n, _)| *n == number).map(|(_, name)| *name)
+    FILE_CALLS.iter().find(|(n, _)| *n == number).map(|(_, name)| name.strip_prefix("SYS_").unwrap_or(name))
 }
 
 macro_rules! calls {
-    ($($name:ident)*) => { [$((libc::$name, strip(stringify!($name)))),*] };
-}
-
-const fn strip(name: &str) -> &str {
-    // "SYS_" is four bytes of ASCII.
-    name.split_at(4).1
+    ($($name:ident)*) => { [$((libc::$name, stringify!($name))),*] };
 }
 
 #[cfg(target_arch = "x86_64")]
