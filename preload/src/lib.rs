@@ -11,6 +11,7 @@ mod names;
 mod open;
 mod process;
 mod real;
+mod stdio;
 mod table;
 mod transfer;
 

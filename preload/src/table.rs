@@ -17,6 +17,14 @@ macro_rules! for_each_hook {
             aio_fsync aio_fsync64 lio_listio lio_listio64 sendmsg sendmmsg
             rename renameat renameat2 chdir fchdir chroot
             execve execvpe execveat fexecve execv execvp _exit _Exit _Fork clone __clone daemon login_tty forkpty
+            fopen fopen64 _IO_fopen fdopen _IO_fdopen freopen freopen64 fclose _IO_fclose fread _IO_fread fread_unlocked
+            __fread_chk __fread_unlocked_chk _IO_sgetn fseek fseeko fseeko64 ftell ftello ftello64 _IO_ftell
+            vdprintf __vdprintf_chk
+            fwide fgetwc getwc fgetwc_unlocked getwc_unlocked getwchar getwchar_unlocked fputwc putwc fputwc_unlocked
+            putwc_unlocked putwchar putwchar_unlocked ungetwc fgetws fgetws_unlocked __fgetws_chk
+            __fgetws_unlocked_chk fputws fputws_unlocked vfwprintf __vfwprintf_chk vwprintf __vwprintf_chk
+            vfwscanf __isoc99_vfwscanf __isoc23_vfwscanf vwscanf __isoc99_vwscanf __isoc23_vwscanf
+            __wuflow __wunderflow __woverflow
             posix_spawn posix_spawnp system popen _IO_popen wordexp
         }
     };
