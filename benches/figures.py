@@ -1,0 +1,196 @@
+"""Runs the measurements and prints the table; started by scripts/bench, which builds the tools.
+
+Every figure is taken in turn, native, Iris, native, Iris …, on the same directory, and is the quotient of the
+medians. The times are from before open to after close, taken inside the measured program; after each run another
+program, without Iris, checks every byte of the file."""
+import argparse
+import hashlib
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+def arguments():
+    parser = argparse.ArgumentParser()
+    for name in ("tools", "dir", "pfs", "lib", "pipeline", "only", "json"):
+        parser.add_argument("--" + name, default="")
+    parser.add_argument("--runs", type=int, default=7)
+    return parser.parse_args()
+
+
+class Bench:
+    def __init__(self, args):
+        self.args = args
+        self.rows = []
+        self.groups = args.only.split(",")
+
+    def tool(self, name):
+        return os.path.join(self.args.tools, name)
+
+    def iris(self, mount, settings=None):
+        """The environment of a run under Iris."""
+        env = dict(os.environ, LD_PRELOAD=self.args.lib, IRIS_MOUNT=mount)
+        env.update(settings or {})
+        return env
+
+    def run(self, command, env=None, cwd=None):
+        done = subprocess.run(command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        if done.returncode:
+            preload = "under Iris" if env and "LD_PRELOAD" in env else "natively"
+            sys.exit(f"error: {' '.join(command)} failed {preload} ({done.returncode}): {done.stdout}{done.stderr}")
+        return done.stdout
+
+    def row(self, name, native, iris, target, unit="s"):
+        n, i = statistics.median(native), statistics.median(iris)
+        ratio = n / i
+        self.rows.append({"name": name, "native": n, "iris": i, "unit": unit, "ratio": ratio, "target": target,
+                          "met": target is None or ratio >= target, "native_runs": native, "iris_runs": iris})
+        show = f"{n * 1e3:12.2f} ms {i * 1e3:12.2f} ms {ratio:8.2f}x"
+        want = "" if target is None else f"{target:6.2f}x {'yes' if ratio >= target else 'NO'}"
+        print(f"{name:50s} {show} {want}", flush=True)
+
+    def cost(self, name, value, limit, unit, runs):
+        self.rows.append({"name": name, "value": value, "unit": unit, "limit": limit, "met": limit is None or value < limit, "runs": runs})
+        want = "" if limit is None else f"< {limit:g} {unit} {'yes' if value < limit else 'NO'}"
+        print(f"{name:50s} {value:12.2f} {unit:21s}      {want}", flush=True)
+
+    def io(self, name, what, folder, block, count, order, target, settings=None):
+        """One row of file I/O: write to a new file, over an old one, or read."""
+        path = os.path.join(folder, "bench.dat")
+        work = [str(block), str(count), order]
+        native, iris = [], []
+        for _ in range(self.args.runs):
+            for env, times in ((None, native), (self.iris(folder, settings), iris)):
+                if what != "write":
+                    self.run([self.tool("bench-io"), "fill", path, *work])
+                times.append(float(self.run([self.tool("bench-io"), what, path, *work], env)))
+                if what == "write":
+                    self.run([self.tool("bench-io"), "verify", path, *work])
+                elif what == "over":
+                    self.run([self.tool("bench-io"), "verify-over", path, *work])
+                os.unlink(path)
+        self.row(name, native, iris, target)
+
+    def small(self):
+        orders = (("seq", "sequential"), ("perm", "random, each block once"), ("repl", "random, with repetition"))
+        for block, count, target in ((64, 262144, 8), (512, 65536, 4), (4 * KIB, 16384, 1.5)):
+            for order, words in orders:
+                self.io(f"write {block} B, {words}", "write", self.args.dir, block, count, order, target)
+            self.io(f"write {block} B, random, over an old file", "over", self.args.dir, block, count, "perm", target)
+
+    def large(self):
+        for block, count, target, name in ((64 * KIB, 2048, 1.0, "64 KiB"), (MIB, 256, 0.95, "1 MiB")):
+            self.io(f"write {name}, sequential", "write", self.args.dir, block, count, "seq", target)
+            self.io(f"write {name}, random", "write", self.args.dir, block, count, "perm", target)
+            self.io(f"write {name}, over an old file", "over", self.args.dir, block, count, "seq", target)
+            self.io(f"read {name}, sequential", "read", self.args.dir, block, count, "seq", target)
+            self.io(f"read {name}, random", "read", self.args.dir, block, count, "perm", target)
+
+    def read(self):
+        session = {"IRIS_CONSISTENCY": "session"}
+        self.io("read 64 B, sequential (session)", "read", self.args.dir, 64, 262144, "seq", 5, session)
+        self.io("read 512 B, sequential (session)", "read", self.args.dir, 512, 65536, "seq", None, session)
+        self.io("read 4 KiB, sequential (session)", "read", self.args.dir, 4 * KIB, 16384, "seq", None, session)
+        self.io("read 64 B, sequential (posix)", "read", self.args.dir, 64, 262144, "seq", None)
+        self.io("read 4 KiB, random (posix)", "read", self.args.dir, 4 * KIB, 16384, "perm", None)
+
+    def gluster(self):
+        for order, words in (("perm", "each block once"), ("repl", "with repetition")):
+            self.io(f"write 4 KiB on GlusterFS, random, {words}", "write", self.args.pfs, 4 * KIB, 8192, order, 20)
+        self.io("write 4 KiB on GlusterFS, random, over an old file", "over", self.args.pfs, 4 * KIB, 8192, "perm", 20)
+        self.io("write 4 KiB on GlusterFS, sequential", "write", self.args.pfs, 4 * KIB, 8192, "seq", None)
+
+    def hook(self):
+        """The cost of a hook on a descriptor that is not ours, with a mount that is in use beside it."""
+        mounted = os.path.join(self.args.dir, "open.dat")
+        more = {}
+        for _ in range(self.args.runs):
+            native = dict(line.split() for line in self.run([self.tool("hook-cost")]).splitlines())
+            iris = dict(line.split() for line in self.run([self.tool("hook-cost"), mounted], self.iris(self.args.dir)).splitlines())
+            for call in native:
+                more.setdefault(call, []).append(float(iris[call]) - float(native[call]))
+        for call, values in more.items():
+            self.cost(f"hook on a descriptor not ours: {call}", statistics.median(values), 10, "ns", values)
+        os.unlink(mounted)
+
+    def start(self):
+        for command in (["/bin/true"], ["/bin/sh", "-c", ":"], ["/bin/cat", "/dev/null"]):
+            out = self.run([self.tool("start-cost"), "500", f"LD_PRELOAD={self.args.lib}", f"IRIS_MOUNT={self.args.dir}", "--", *command])
+            plain, _, more = map(float, out.split())
+            self.cost(f"added to a process: {' '.join(command)} ({plain:.0f} us)", more, 500, "us", [more])
+
+    def pipeline(self, name, folder, target):
+        raw, work = os.path.join(folder, "raw"), os.path.join(folder, "work")
+        os.mkdir(raw)
+        self.run([self.tool("make-sky"), "make", raw, "400"])
+        native, iris, sums = [], [], set()
+        for _ in range(self.args.runs):
+            for env, times in ((None, native), (self.iris(folder), iris)):
+                start = time.monotonic()
+                self.run([self.args.pipeline, raw, work], env)
+                times.append(time.monotonic() - start)
+                sums.add(tree_sum(work))
+                shutil.rmtree(work)
+        if len(sums) != 1:
+            sys.exit("error: the pipeline does not write the same bytes each time")
+        shutil.rmtree(raw)
+        self.row(name, native, iris, target)
+
+    def all(self):
+        known = ("small", "large", "read", "gluster", "hook", "start", "montage", "montage-gluster")
+        for group in self.groups:
+            if group not in known:
+                sys.exit(f"error: there is no group {group}; there are: {' '.join(known)}")
+        print(f"{platform.machine()}, {os.cpu_count()} processors, Linux {platform.release()}, {filesystem(self.args.dir)}; "
+              f"medians of {self.args.runs}\n")
+        print(f"{'':50s} {'native':>15s} {'Iris':>15s} {'ratio':>9s} {'at least':>7s}")
+        for group in ("small", "large", "read", "gluster"):
+            if group in self.groups:
+                getattr(self, group)()
+        if "montage" in self.groups:
+            self.pipeline(f"Montage on {filesystem(self.args.dir)}", self.args.dir, 1.0)
+        if "montage-gluster" in self.groups:
+            self.pipeline("Montage on GlusterFS", self.args.pfs, 2.0)
+        print()
+        for group in ("hook", "start"):
+            if group in self.groups:
+                getattr(self, group)()
+
+
+def filesystem(path):
+    return subprocess.run(["df", "--output=fstype", path], stdout=subprocess.PIPE, text=True, check=True).stdout.split()[-1]
+
+
+def tree_sum(folder):
+    whole = hashlib.sha256()
+    for path, folders, files in os.walk(folder):
+        folders.sort()
+        for name in sorted(files):
+            full = os.path.join(path, name)
+            whole.update(os.path.relpath(full, folder).encode())
+            with open(full, "rb") as f:
+                whole.update(f.read())
+    return whole.hexdigest()
+
+
+def main():
+    args = arguments()
+    bench = Bench(args)
+    bench.all()
+    short = [row["name"] for row in bench.rows if not row["met"]]
+    if args.json:
+        with open(args.json, "w", encoding="utf-8") as out:
+            json.dump({"machine": platform.machine(), "processors": os.cpu_count(), "kernel": platform.release(),
+                       "filesystem": filesystem(args.dir), "runs": args.runs, "rows": bench.rows}, out, indent=1)
+    print()
+    print(f"{len(bench.rows) - len(short)} figures are as wanted or have no target, {len(short)} are not" + (": " + "; ".join(short) if short else ""))
+
+
+main()
