@@ -109,6 +109,7 @@ impl<'p> Journal<'p> {
                 && last_at + last_len == used
                 && used as usize + len <= limit
             {
+                self.pool.populate(end.block, used as usize + len);
                 // SAFETY: used + len lies before the records; the caller vouches for `src`.
                 unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
                 // The end of the payload moves first: dying in between wastes bytes, the other order would
@@ -121,6 +122,7 @@ impl<'p> Journal<'p> {
                 return Ok(());
             }
             if used as usize + len + RECORD <= limit {
+                self.pool.populate(end.block, used as usize + len);
                 // SAFETY: as above, with room for one more record.
                 unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
                 head.used.store(used + len as u32, Release);
@@ -176,6 +178,7 @@ impl<'p> Journal<'p> {
             };
             taken.push(block);
             let piece = (BLOCK - BLOCK_HEADER - RECORD).min(len - done);
+            self.pool.populate(block, BLOCK_HEADER + piece);
             // SAFETY: a fresh block holds one record and this many bytes; `src` as above.
             unsafe { copy_in(self.pool.block_ptr(block).add(BLOCK_HEADER), src.add(done), piece) };
             let head = self.pool.block(block);

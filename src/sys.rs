@@ -240,6 +240,12 @@ pub fn boot_ms() -> u64 {
     t.tv_sec as u64 * 1000 + t.tv_nsec as u64 / 1_000_000
 }
 
+/// Nanoseconds of the monotonic clock.
+pub fn monotonic_ns() -> u64 {
+    let t = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    t.tv_sec as u64 * 1_000_000_000 + t.tv_nsec as u64
+}
+
 /// Sleeps for `us` microseconds, or until a signal.
 pub fn nap(us: u32) {
     let t = rustix::time::Timespec {

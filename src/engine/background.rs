@@ -9,9 +9,14 @@ use rustix::thread::futex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-/// Staged bytes of a file from which it is flushed without waiting for its age: four blocks, so that the writer
-/// and the flusher stay inside the second-level cache.
-const ENOUGH: u64 = 1 << 20;
+/// Staged bytes of a file in long extents from which it is flushed without waiting for its age: two blocks, so
+/// that the writer and the flusher stay inside the second-level cache.
+const ENOUGH: u64 = 512 << 10;
+/// Staged bytes of a file in long extents at which its writer flushes itself, when the base takes bytes as fast
+/// as memory does: more in Tier 0 would only be colder.
+const LIMIT: u64 = 2 << 20;
+/// Bytes a second from which a base counts as that fast.
+const FAST: u64 = 1 << 30;
 
 static QUEUE: Spin<Vec<Arc<File>>> = Spin::new(Vec::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
@@ -24,8 +29,28 @@ pub fn staged(file: &Arc<File>) {
     if !file.queued.load(Ordering::Relaxed) {
         enqueue(file);
     }
-    if file.staged_bytes() >= ENOUGH && CALL.load(Ordering::Relaxed) == 0 {
+    if file.staged_bytes() >= ENOUGH {
+        plenty(file);
+    }
+}
+
+/// Whether the flusher should not wait any longer. Scattered small extents wait for company, since a flush
+/// merges what lies together; a base that is slow gets as much time as Tier 0 has room.
+fn is_due(file: &File, bytes: u64) -> bool {
+    bytes >= if file.is_scattered() { file.tier0_bytes() / 2 } else { ENOUGH }
+}
+
+#[cold]
+fn plenty(file: &Arc<File>) {
+    let bytes = file.staged_bytes();
+    if is_due(file, bytes) && CALL.load(Ordering::Relaxed) == 0 {
         call();
+    }
+    if bytes >= LIMIT && !file.is_scattered() && file.flush_speed() >= FAST {
+        if let Err(e) = file.flush() {
+            report::add(Count::FlushErrors, 1);
+            file.keep_error(e);
+        }
     }
 }
 
@@ -89,7 +114,7 @@ fn round(engine: &Engine) {
     let files = QUEUE.lock().map_or_else(Vec::new, |q| q.clone());
     for file in files {
         let bytes = file.staged_bytes();
-        if bytes >= ENOUGH || bytes > 0 && file.staged_ms() >= engine.config.tier0.flush_after_ms {
+        if bytes > 0 && (is_due(&file, bytes) || file.staged_ms() >= engine.config.tier0.flush_after_ms) {
             if let Err(e) = file.flush() {
                 report::add(Count::FlushErrors, 1);
                 file.keep_error(e);

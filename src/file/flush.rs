@@ -23,6 +23,8 @@ const MOST_SLICES: usize = 1024;
 /// Extents shorter than this on average are copied together before they are written: a slice costs the kernel
 /// about as much as copying this many bytes.
 const SHORT: usize = 4096;
+/// Bytes from which a flush tells how fast the base is.
+const MEASURED: u64 = 256 << 10;
 /// Base writes over which the gain of staging is judged.
 const JUDGED: u64 = 64;
 
@@ -84,9 +86,15 @@ impl File {
             return Err(Errno(libc::EIO));
         };
         let writer = self.writer()?;
+        let bytes: u64 = extents.iter().map(|e| u64::from(e.len)).sum();
+        let begun = sys::monotonic_ns();
         let written = write_home(&journal, &extents, &writer)?;
+        if bytes >= MEASURED {
+            let ns = (sys::monotonic_ns() - begun).max(1);
+            self.gain.speed.store(bytes.saturating_mul(1_000_000_000) / ns, Ordering::Relaxed);
+        }
         report::add(Count::FlushWrites, written);
-        report::add(Count::FlushBytes, extents.iter().map(|e| u64::from(e.len)).sum());
+        report::add(Count::FlushBytes, bytes);
         if let Some(l) = self.locked()
             && l.number == number
         {

@@ -14,7 +14,7 @@ use crate::journal::{Full, Journal};
 use crate::report::{self, Bypass, Count};
 use crate::spin::Spin;
 use crate::sys;
-use crate::tier0::layout::{DAMAGED, PASS, Slot};
+use crate::tier0::layout::{BLOCK, DAMAGED, PASS, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
 use index::Index;
@@ -100,6 +100,8 @@ struct Gain {
     pause: AtomicU32,
     /// Length of the next pause.
     next_pause: AtomicU32,
+    /// Bytes a second of the last large flush.
+    speed: AtomicU64,
 }
 
 /// A slot with its lock held.
@@ -158,7 +160,7 @@ impl File {
             name: Spin::new(Vec::new()),
             queued: AtomicBool::new(false),
             version: AtomicU64::new(0),
-            gain: Gain::default(),
+            gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
         }
     }
 
@@ -410,6 +412,25 @@ impl File {
                 }
             }
         }
+    }
+
+    /// Whether what is staged lies in many short extents.
+    pub fn is_scattered(&self) -> bool {
+        const MANY: u32 = 64;
+        match self.slot.load(Ordering::Acquire) {
+            0 => false,
+            n => self.pool.slots()[n as usize - 1].commit.load(Ordering::Relaxed) as u32 >= MANY,
+        }
+    }
+
+    /// Bytes that Tier 0 can hold in memory.
+    pub fn tier0_bytes(&self) -> u64 {
+        u64::from(self.pool.geometry().memory_blocks) * BLOCK as u64
+    }
+
+    /// Bytes a second at which the last large flush went home; as fast as can be before there was one.
+    pub fn flush_speed(&self) -> u64 {
+        self.gain.speed.load(Ordering::Relaxed)
     }
 
     /// Age in milliseconds of the oldest staged byte.
