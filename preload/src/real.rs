@@ -66,10 +66,11 @@ fn early(slot: &'static AtomicPtr<c_void>, raw: Option<*const c_void>) -> *const
     absent as *const c_void
 }
 
-/// A symbol of glibc's that is not a hook; null where there is none.
+/// A symbol of glibc's that is not a hook; null where there is none. A variable may have been moved into the
+/// program (a copy relocation), and then that one counts.
 pub fn symbol(name: &CStr) -> *mut c_void {
     // SAFETY: `name` ends in NUL.
-    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+    unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
 }
 
 /// Raw system calls with the signatures of the hooks that allocators and early constructors use.

@@ -2,7 +2,7 @@
 //! passes one of its own making. Runs in forked and vforked children: no heap, no lock, nothing left behind.
 //! A program that passes `IRIS_DISABLE=1` has its way.
 
-use crate::real::{raw, symbol};
+use crate::real::raw;
 use libc::{c_char, c_long, c_void};
 use std::ffi::CStr;
 use std::ptr::{null, null_mut};
@@ -81,19 +81,15 @@ pub fn disabled(array: *const *const c_char) -> bool {
 
 /// The process's own environment as it is now.
 pub fn current() -> *const *const c_char {
-    static ENVIRON: AtomicPtr<c_void> = AtomicPtr::new(null_mut());
-    let mut place = ENVIRON.load(Ordering::Relaxed);
-    if place.is_null() {
-        place = symbol(c"environ");
-        ENVIRON.store(place, Ordering::Relaxed);
+    unsafe extern "C" {
+        static environ: *const *const c_char;
     }
-    // SAFETY: `environ` is a pointer variable of the program or of libc.
-    unsafe { if place.is_null() { null() } else { *place.cast::<*const *const c_char>() } }
+    // SAFETY: the variable is the program's or libc's, whichever the loader has settled on.
+    unsafe { environ }
 }
 
 /// Copies what must reach every child. Called once, by the constructor, when something is mounted.
 pub fn remember(environment: *const *const c_char) {
-    current();
     let mut used = 0;
     let mut count = 0;
     let mut keep = |parts: &[&[u8]]| {
