@@ -126,7 +126,7 @@ static inline uint64_t mix(uint64_t x)
 /* Bytes that depend on the seed and on their index, never zero: a zero in a file is always a hole or a loss. */
 static inline void *fill(void *buf, size_t len, uint64_t seed)
 {
-    unsigned char *b = buf;
+    unsigned char *b = (unsigned char *)buf;
     for (size_t i = 0; i < len; i++)
         b[i] = (unsigned char)(1 + mix(seed * 1000003u + i / 8) % 255u + 0 * i);
     for (size_t i = 0; i < len; i++)
@@ -136,7 +136,7 @@ static inline void *fill(void *buf, size_t len, uint64_t seed)
 
 static inline uint64_t hash_more(uint64_t h, const void *buf, size_t len)
 {
-    const unsigned char *b = buf;
+    const unsigned char *b = (const unsigned char *)buf;
     for (size_t i = 0; i < len; i++)
         h = (h ^ b[i]) * 0x100000001b3u;
     return h;
@@ -164,7 +164,7 @@ static inline void content_at(int line, const char *label, int fd)
         return;
     }
     size_t cap = 65536;
-    char *b = grab(cap), first[49] = "";
+    char *b = (char *)grab(cap), first[49] = "";
     uint64_t h = 0xcbf29ce484222325u;
     off_t at = 0;
     size_t kept = 0;
@@ -206,7 +206,7 @@ static inline void make(const char *name, size_t len, uint64_t seed)
     int fd = open(P(name), O_CREAT | O_TRUNC | O_WRONLY, 0644);
     if (fd < 0)
         die(name);
-    char *b = fill(grab(len), len, seed);
+    char *b = (char *)fill(grab(len), len, seed);
     for (size_t done = 0; done < len;) {
         ssize_t n = write(fd, b + done, len - done);
         if (n <= 0)

@@ -1,0 +1,342 @@
+//! One program on two equal directories: natively on the one, under libiris on the other, in many variants.
+//! Owns the scratch folders and the private Tier 0 of each run.
+//!
+//! `IRIS_TEST_VARIANTS=plain,cwd` runs only these, `IRIS_TEST_KEEP=1` keeps the folders of failing pairs,
+//! `IRIS_TEST_SCRATCH=DIR` puts the directories on another file system.
+
+use super::run::{Outcome, Run};
+use super::{build, tree};
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Where the directory under test lies, and by which name the program gets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// By its absolute path.
+    Path,
+    /// By a symbolic link that lies outside.
+    Link,
+    /// As ".", being the working directory.
+    Cwd,
+    /// By its path, and standard output is a file inside it, opened before the program starts.
+    Output,
+}
+
+/// One way to run under Iris. `{d}` in a value is the directory, `{up}` its parent, `{other}` a third directory,
+/// `{link}` a symbolic link to the directory.
+#[derive(Clone, Copy, Debug)]
+pub struct Variant {
+    pub name: &'static str,
+    pub place: Place,
+    pub env: &'static [(&'static str, &'static str)],
+    /// Whether other processes see writes at once (`posix` consistency).
+    pub shared: bool,
+    /// Whether small writes are staged at all, so that a report without any means that Iris did not work.
+    pub stages: bool,
+}
+
+const fn variant(name: &'static str, place: Place, env: &'static [(&'static str, &'static str)]) -> Variant {
+    Variant { name, place, env, shared: true, stages: true }
+}
+const fn session(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
+    Variant { name, place: Place::Path, env, shared: false, stages: true }
+}
+const fn unstaged(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
+    Variant { name, place: Place::Path, env, shared: true, stages: false }
+}
+
+/// All variants.
+pub const VARIANTS: &[Variant] = &[
+    variant("plain", Place::Path, &[("IRIS_MOUNT", "{d}")]),
+    unstaged("threshold-0", &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "0")]),
+    unstaged("threshold-1", &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "1")]),
+    variant("threshold-4096", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "4096")]),
+    variant("threshold-1m", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "1MiB")]),
+    variant("memory-1m", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_MEMORY", "1MiB")]),
+    variant("flush-1ms", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")]),
+    session("session", &[("IRIS_MOUNT", "{d}"), ("IRIS_CONSISTENCY", "session")]),
+    session("relaxed", &[("IRIS_MOUNT", "{d}"), ("IRIS_CONSISTENCY", "relaxed")]),
+    variant("link", Place::Link, &[("IRIS_MOUNT", "{d}")]),
+    variant("mount-by-link", Place::Path, &[("IRIS_MOUNT", "{link}")]),
+    variant("cwd", Place::Cwd, &[("IRIS_MOUNT", "{d}")]),
+    variant("output", Place::Output, &[("IRIS_MOUNT", "{d}")]),
+    variant("two-mounts", Place::Path, &[("IRIS_MOUNT", "{other}:{d}")]),
+    variant("nested", Place::Path, &[("IRIS_MOUNT", "{up},threshold=512:{d}")]),
+    variant("above", Place::Cwd, &[("IRIS_MOUNT", "{up}")]),
+    unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
+];
+
+/// A program and what is particular to it.
+#[derive(Clone, Copy, Debug)]
+pub struct Program {
+    pub name: &'static str,
+    /// Gets the folder of helper programs as its second argument.
+    pub helpers: bool,
+    /// Its processes rely on seeing one another's writes at once: not run in `session` and `relaxed`.
+    pub shared: bool,
+    /// Holes are compared too.
+    pub holes: bool,
+    /// Made in the directory before the program starts.
+    pub folders: &'static [&'static str],
+    /// Variants instead of the usual ones.
+    pub variants: &'static [Variant],
+}
+
+/// A program with nothing particular: one process, no helpers.
+pub const fn alone(name: &'static str) -> Program {
+    Program { name, helpers: false, shared: false, holes: true, folders: &[], variants: VARIANTS }
+}
+/// A program of several processes that share files.
+pub const fn together(name: &'static str) -> Program {
+    Program { shared: true, ..alone(name) }
+}
+/// The same with helper programs.
+pub const fn with_helpers(name: &'static str) -> Program {
+    Program { helpers: true, ..together(name) }
+}
+
+/// One prepared directory with its surroundings; removed at the end unless kept.
+pub struct Scene {
+    base: PathBuf,
+    tier0: Option<PathBuf>,
+    keep: bool,
+}
+
+impl Scene {
+    /// A new, empty scene for this side of a pair.
+    pub fn new(name: &str, side: &str, folders: &[&str]) -> Scene {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let scratch = std::env::var_os("IRIS_TEST_SCRATCH")
+            .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("pairs"), PathBuf::from);
+        let base = scratch.join(format!("{name}-{side}-{}-{n}", std::process::id()));
+        let scene = Scene { base, tier0: None, keep: false };
+        for folder in ["up/d", "other", "said"] {
+            fs::create_dir_all(scene.base.join(folder)).expect("make a scratch folder");
+        }
+        for folder in folders {
+            fs::create_dir_all(scene.dir().join(folder)).expect("make a folder of the program");
+        }
+        std::os::unix::fs::symlink("up/d", scene.link()).expect("make the link to the directory");
+        scene
+    }
+    pub fn dir(&self) -> PathBuf {
+        self.base.join("up/d")
+    }
+    fn link(&self) -> PathBuf {
+        self.base.join("link")
+    }
+    fn report(&self) -> PathBuf {
+        self.base.join("said/report")
+    }
+
+    /// Runs `program` here, natively or with `preload`.
+    pub fn run(
+        &mut self,
+        program: &Path,
+        p: &Program,
+        place: Place,
+        env: Vec<(OsString, OsString)>,
+    ) -> Outcome {
+        self.prepare(program, p, place, env, |run| run.go())
+    }
+
+    fn prepare<T>(
+        &mut self,
+        program: &Path,
+        p: &Program,
+        place: Place,
+        env: Vec<(OsString, OsString)>,
+        then: impl FnOnce(&Run) -> T,
+    ) -> T {
+        let (dir, said) = (self.dir(), self.base.join("said"));
+        let name = match place {
+            Place::Path | Place::Output => dir.clone().into_os_string(),
+            Place::Link => self.link().into_os_string(),
+            Place::Cwd => ".".into(),
+        };
+        let mut args = vec![name];
+        if p.helpers {
+            args.push(build::helpers().into_os_string());
+        }
+        let cwd = if place == Place::Cwd { &dir } else { &said };
+        let output = (place == Place::Output).then(|| dir.join("standard-output"));
+        then(&Run { program, args, cwd, env, scratch: &said, output })
+    }
+
+    /// The environment of a variant here, with a Tier 0 of its own.
+    pub fn environment(&mut self, variant: &Variant, library: Option<&Path>) -> Vec<(OsString, OsString)> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let tier0 = Path::new("/dev/shm").join(format!("iris-test-{}-{n}", std::process::id()));
+        fs::create_dir_all(&tier0).expect("make a Tier 0 folder in /dev/shm");
+        let mut env: Vec<(OsString, OsString)> = vec![
+            ("IRIS_TIER0_PATH".into(), tier0.clone().into()),
+            ("IRIS_REPORT".into(), self.report().into()),
+        ];
+        self.tier0 = Some(tier0);
+        if let Some(library) = library {
+            env.push(("LD_PRELOAD".into(), library.into()));
+        }
+        for (key, value) in variant.env {
+            let value = value
+                .replace("{d}", self.dir().to_str().expect("scratch paths are text"))
+                .replace("{up}", self.base.join("up").to_str().expect("scratch paths are text"))
+                .replace("{other}", self.base.join("other").to_str().expect("scratch paths are text"))
+                .replace("{link}", self.link().to_str().expect("scratch paths are text"));
+            env.retain(|(k, _)| k.to_str() != Some(key));
+            env.push(((*key).into(), value.into()));
+        }
+        env
+    }
+
+    /// What the processes of the run reported, added up.
+    pub fn reported(&self, count: &str) -> u64 {
+        let text = fs::read_to_string(self.report()).unwrap_or_default();
+        let key = format!("\"{count}\":");
+        text.lines()
+            .filter_map(|l| l.split(&key).nth(1))
+            .map(|l| l.chars().take_while(char::is_ascii_digit).collect::<String>())
+            .map(|digits| digits.parse::<u64>().unwrap_or_else(|e| panic!("report {text:?}: {e}")))
+            .sum()
+    }
+
+    /// What lies in the Tier 0 folder that should not: anything but the pool's own files.
+    pub fn left_in_tier0(&self) -> Vec<String> {
+        let Some(tier0) = &self.tier0 else { return Vec::new() };
+        let mut odd = Vec::new();
+        for entry in fs::read_dir(tier0).expect("list the Tier 0 folder") {
+            let entry = entry.expect("read the Tier 0 folder");
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if !name.starts_with("iris-") {
+                odd.push(format!("Tier 0 folder holds {name}"));
+            }
+        }
+        odd
+    }
+}
+
+impl Drop for Scene {
+    fn drop(&mut self) {
+        if let Some(tier0) = &self.tier0 {
+            let _ = fs::remove_dir_all(tier0);
+        }
+        if !self.keep {
+            let _ = fs::remove_dir_all(&self.base);
+        }
+    }
+}
+
+fn lines(what: &str, a: &[u8], b: &[u8], say: &mut Vec<String>) {
+    if a == b {
+        return;
+    }
+    let (x, y) = (String::from_utf8_lossy(a), String::from_utf8_lossy(b));
+    let (x, y): (Vec<&str>, Vec<&str>) = (x.lines().collect(), y.lines().collect());
+    let mut shown = 0;
+    for i in 0..x.len().max(y.len()) {
+        let (l, m) = (x.get(i).copied(), y.get(i).copied());
+        if l != m {
+            say.push(format!("{what} line {}: {} | {}", i + 1, l.unwrap_or("(none)"), m.unwrap_or("(none)")));
+            shown += 1;
+            if shown == 6 {
+                say.push(format!("{what}: … ({} and {} lines)", x.len(), y.len()));
+                break;
+            }
+        }
+    }
+}
+
+/// What differs between two runs: words and trees.
+pub fn compare(a: (&Outcome, &Path), b: (&Outcome, &Path), holes: bool) -> Vec<String> {
+    let mut say = Vec::new();
+    if a.0.status != b.0.status {
+        say.push(format!("ended with {} | {}", a.0.status, b.0.status));
+    }
+    lines("stdout", &a.0.stdout, &b.0.stdout, &mut say);
+    lines("stderr", &a.0.stderr, &b.0.stderr, &mut say);
+    let mut files = tree::differences(a.1, b.1, holes);
+    if files.len() > 12 {
+        let more = files.len() - 12;
+        files.truncate(12);
+        files.push(format!("… and {more} more"));
+    }
+    say.extend(files.into_iter().map(|f| format!("tree: {f}")));
+    say
+}
+
+/// Runs a program natively several times: it must agree with itself, or it can prove nothing.
+pub fn agrees_with_itself(p: &Program, runs: u32) {
+    let program = build::program(p.name);
+    let mut first = Scene::new(p.name, "first", p.folders);
+    let one = first.run(&program, p, Place::Path, Vec::new());
+    for n in 1..runs {
+        // Each way of naming the directory must give the same words.
+        let place = [Place::Link, Place::Cwd, Place::Path][n as usize % 3];
+        let mut next = Scene::new(p.name, "again", p.folders);
+        let two = next.run(&program, p, place, Vec::new());
+        let say = compare((&one, &first.dir()), (&two, &next.dir()), p.holes);
+        assert!(
+            say.is_empty(),
+            "{} differs natively in run {n} ({place:?}):\n  {}",
+            p.name,
+            say.join("\n  ")
+        );
+    }
+    assert!(
+        one.status.starts_with("exit 0"),
+        "{}: {}\n{}",
+        p.name,
+        one.status,
+        super::run::tail(&one.stdout)
+    );
+}
+
+/// Whether the caller asked for this variant.
+pub fn wanted(variant: &Variant) -> bool {
+    std::env::var("IRIS_TEST_VARIANTS").map_or(true, |list| list.split(',').any(|n| n == variant.name))
+}
+
+/// Runs one pair and returns what differs, as text for a person.
+pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Option<&Path>) -> Vec<String> {
+    let mut plain = Scene::new(p.name, &format!("{}-native", v.name), p.folders);
+    let one = plain.run(native, p, v.place, Vec::new());
+    let mut mounted = Scene::new(p.name, v.name, p.folders);
+    let env = mounted.environment(v, library);
+    let hand = mounted.prepare(other, p, v.place, env.clone(), |run| run.by_hand());
+    let two = mounted.run(other, p, v.place, env);
+    let mut say = compare((&one, &plain.dir()), (&two, &mounted.dir()), p.holes);
+    say.extend(mounted.left_in_tier0());
+    if v.stages && mounted.reported("staged_writes") == 0 {
+        say.push("the report tells of no staged write: was Iris at work?".to_owned());
+    } else if mounted.reported("opened") == 0 {
+        say.push("the report tells of no mounted file: was Iris at work?".to_owned());
+    }
+    if !say.is_empty() {
+        say.insert(0, format!("{} [{}]  (native | iris)", p.name, v.name));
+        say.push(format!("by hand: {hand}"));
+        if std::env::var_os("IRIS_TEST_KEEP").is_some() {
+            (plain.keep, mounted.keep) = (true, true);
+            say.push(format!("kept: {} and {}", plain.base.display(), mounted.base.display()));
+        }
+    }
+    say
+}
+
+/// Runs a program in all its variants and fails with all that differs.
+pub fn check(p: &Program) {
+    let (program, library) = (build::program(p.name), build::libiris());
+    let mut failed = Vec::new();
+    let (mut ran, mut bad) = (0, 0);
+    for v in p.variants.iter().filter(|v| wanted(v) && (v.shared || !p.shared)) {
+        ran += 1;
+        let say = pair(p, v, &program, &program, Some(&library));
+        if !say.is_empty() {
+            bad += 1;
+            failed.push(say.join("\n    "));
+        }
+    }
+    assert!(failed.is_empty(), "{bad} of {ran} variants of {} differ:\n\n{}\n", p.name, failed.join("\n\n"));
+}
