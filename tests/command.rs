@@ -1,0 +1,12 @@
+//! The command `iris`, driven as a user drives it: the built binary, real programs, exit codes and words.
+
+#![allow(clippy::unwrap_used)]
+
+#[path = "command/bed.rs"]
+mod bed;
+#[path = "command/check.rs"]
+mod check;
+#[path = "command/run.rs"]
+mod run;
+#[path = "command/show.rs"]
+mod show;
