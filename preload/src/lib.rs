@@ -11,7 +11,9 @@ mod names;
 mod open;
 mod process;
 mod real;
+mod rings;
 mod stdio;
+mod syscall;
 mod table;
 mod transfer;
 

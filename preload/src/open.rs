@@ -1,10 +1,11 @@
 //! Hooks that make a descriptor from a name. The kernel opens; the engine hears of it, and before it if the
 //! open would truncate.
 
-use crate::guard::{fail, inside, int, live, mounted, readable, tell};
+use crate::guard::{fail, int, live, mounted, readable, tell};
 use crate::hook::hooks;
 use crate::process;
 use crate::real::raw;
+use crate::rings;
 use ::engine::engine;
 use libc::{O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, c_char, c_int, mode_t};
 use std::ffi::CStr;
@@ -34,7 +35,7 @@ pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnc
     let fd = real();
     if fd >= 0 {
         let known = if flags & O_TMPFILE == O_TMPFILE { None } else { Some(name) };
-        inside(|| engine::opened(fd, dirfd, known, flags));
+        rings::opened(fd, dirfd, known, flags);
     }
     fd
 }
@@ -82,7 +83,7 @@ hooks! {
     fn open_by_handle_at(mount: c_int, handle: *mut std::ffi::c_void, flags: c_int) -> c_int, real => {
         let fd = real(mount, handle, flags);
         if fd >= 0 && live() {
-            inside(|| engine::opened(fd, libc::AT_FDCWD, None, flags));
+            rings::opened(fd, libc::AT_FDCWD, None, flags);
         }
         fd
     }

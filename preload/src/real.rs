@@ -73,6 +73,12 @@ pub fn symbol(name: &CStr) -> *mut c_void {
     unsafe { libc::dlsym(libc::RTLD_DEFAULT, name.as_ptr()) }
 }
 
+/// The next definition of `name` after ours; null where there is none.
+pub fn next_symbol(name: &CStr) -> *mut c_void {
+    // SAFETY: `name` ends in NUL.
+    unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) }
+}
+
 /// Raw system calls with the signatures of the hooks that allocators and early constructors use.
 pub mod raw {
     use libc::{c_char, c_int, c_long, c_void, mode_t, off_t, size_t, ssize_t};

@@ -25,7 +25,7 @@ macro_rules! for_each_hook {
             __fgetws_unlocked_chk fputws fputws_unlocked vfwprintf __vfwprintf_chk vwprintf __vwprintf_chk
             vfwscanf __isoc99_vfwscanf __isoc23_vfwscanf vwscanf __isoc99_vwscanf __isoc23_vwscanf
             __wuflow __wunderflow __woverflow
-            posix_spawn posix_spawnp system popen _IO_popen wordexp
+            posix_spawn posix_spawnp system popen _IO_popen wordexp syscall
         }
     };
 }

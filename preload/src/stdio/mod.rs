@@ -10,7 +10,7 @@ mod wide;
 use crate::guard::{fail, inside, int, live, mounted, tell};
 use crate::hook::hooks;
 use crate::open::name;
-use crate::{process, transfer};
+use crate::{process, rings, transfer};
 use ::engine::engine::{self, Touch};
 use ::engine::report::Bypass;
 use layout::File;
@@ -42,7 +42,7 @@ unsafe fn after_open(stream: *mut File, path: *const c_char, mode: Mode, adoptab
     // SAFETY: as the caller says.
     unsafe {
         let fd = (*stream).fileno;
-        inside(|| engine::opened(fd, AT_FDCWD, name(path), mode.flags));
+        rings::opened(fd, AT_FDCWD, name(path), mode.flags);
         if !is_mounted(fd) {
             return;
         }
