@@ -199,6 +199,7 @@ impl<'p> Journal<'p> {
         if start.is_none() {
             slot.staged_end.store(0, Relaxed);
             slot.staged_bytes.store(0, Relaxed);
+            slot.records.store(0, Relaxed);
             slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
             self.pool.superblock().staged_files.fetch_add(1, AcqRel);
         }
@@ -208,6 +209,7 @@ impl<'p> Journal<'p> {
     }
 
     fn put_record(&self, block: u32, i: u32, offset: u64, at: u32, len: u32) {
+        self.slot.records.store(self.slot.records.load(Relaxed) + 1, Relaxed);
         let record = self.pool.record(block, i);
         record.offset.store(offset, Relaxed);
         record.at.store(at, Relaxed);
@@ -297,12 +299,16 @@ impl<'p> Journal<'p> {
         } else {
             slot.first.store(rest, Release);
             slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
-            let mut rest_bytes = 0;
+            let (mut bytes, mut records) = (0, 0);
             if let Some(end) = self.end() {
                 // Damage shows again, and is told, when somebody reads these extents.
-                let _ = self.extents(None, end, |e| rest_bytes += u64::from(e.len));
+                let _ = self.extents(None, end, |e| {
+                    bytes += u64::from(e.len);
+                    records += 1;
+                });
             }
-            slot.staged_bytes.store(rest_bytes, Relaxed);
+            slot.staged_bytes.store(bytes, Relaxed);
+            slot.records.store(records, Relaxed);
         }
         slot.sealed.store(0, Release);
         let mut block = first;

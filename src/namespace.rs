@@ -50,7 +50,15 @@ mod tests {
     use super::*;
 
     fn mounts(roots: &[&str]) -> Vec<Mount> {
-        roots.iter().map(|r| Mount { root: r.as_bytes().to_vec(), ..Mount::default() }).collect()
+        roots
+            .iter()
+            .map(|r| Mount {
+                root: r.as_bytes().to_vec(),
+                threshold: 0,
+                consistency: Default::default(),
+                settle: Default::default(),
+            })
+            .collect()
     }
 
     #[test]

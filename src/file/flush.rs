@@ -4,13 +4,14 @@
 //! sealed, and retires it. A flush that dies in the middle has retired nothing, and the next one writes the same
 //! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
 
+use super::gather;
 use super::index::merge;
 use super::{At, File, Staged, UNKNOWN};
 use crate::errno::Errno;
 use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Count};
 use crate::sys;
-use crate::tier0::layout::{BLOCK, DAMAGED};
+use crate::tier0::layout::DAMAGED;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use rustix::fs::OFlags;
@@ -20,9 +21,6 @@ use std::sync::atomic::Ordering;
 
 /// Most slices of one vectored write (IOV_MAX).
 const MOST_SLICES: usize = 1024;
-/// Extents shorter than this on average are copied together before they are written: a slice costs the kernel
-/// about as much as copying this many bytes.
-const SHORT: usize = 4096;
 /// Bytes from which a flush tells how fast the base is.
 const MEASURED: u64 = 256 << 10;
 /// Base writes over which the gain of staging is judged.
@@ -88,7 +86,7 @@ impl File {
         let writer = self.writer()?;
         let bytes: u64 = extents.iter().map(|e| u64::from(e.len)).sum();
         let begun = sys::monotonic_ns();
-        let written = write_home(&journal, &extents, &writer)?;
+        let written = write_home(&journal, extents, &writer)?;
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
             self.gain.speed.store(bytes.saturating_mul(1_000_000_000) / ns, Ordering::Relaxed);
@@ -200,48 +198,32 @@ impl Writer {
 fn collect(journal: &Journal<'_>, end: Position) -> Result<Vec<Extent>, crate::journal::Damaged> {
     let mut extents = Vec::new();
     journal.extents(None, end, |e| extents.push(e))?;
-    Ok(merge(extents))
+    Ok(extents)
 }
 
-/// Writes disjoint, ordered extents; neighbours go in one write. Returns the number of writes.
-fn write_home(journal: &Journal<'_>, extents: &[Extent], to: &Writer) -> Result<u64, Errno> {
+/// Writes what `extents` (in the order of writing) leave as the newest bytes, in the order of the file. Returns
+/// the number of writes.
+fn write_home(journal: &Journal<'_>, extents: Vec<Extent>, to: &Writer) -> Result<u64, Errno> {
+    // SAFETY: the extents are sealed, and the caller holds the flush lock, which keeps them from being retired
+    // until this returns.
+    let bytes = |e: &Extent| unsafe { journal.sealed_bytes(*e) };
+    if gather::is_worth_it(&extents) {
+        return gather::gather(&extents, bytes, |run, offset| to.write_all(&mut [IoSlice::new(run)], offset));
+    }
+    let extents = merge(extents);
     let mut calls = 0;
-    let mut rest = extents;
-    let mut together = Vec::new();
+    let mut rest = &extents[..];
     while let Some(first) = rest.first() {
         let mut end = first.offset;
-        let n = rest
-            .iter()
-            .take_while(|e| {
-                let next = e.offset == end;
-                end += u64::from(e.len);
-                next
-            })
-            .count();
-        let (run, after) = rest.split_at(n);
+        let neighbours = rest.iter().take_while(|e| {
+            let next = e.offset == end;
+            end += u64::from(e.len);
+            next
+        });
+        let (run, after) = rest.split_at(neighbours.count());
         rest = after;
-        let bytes: usize = run.iter().map(|e| e.len as usize).sum();
-        // SAFETY: the extents are sealed, and the flush lock keeps them from being retired until this returns.
-        let slice = |e: &Extent| unsafe { journal.sealed_bytes(*e) };
-        if n > 1 && bytes / n < SHORT {
-            let mut at = run[0].offset;
-            let mut run = run;
-            while !run.is_empty() {
-                together.clear();
-                while let Some((e, tail)) = run.split_first() {
-                    if together.len() + e.len as usize > BLOCK && !together.is_empty() {
-                        break;
-                    }
-                    together.extend_from_slice(slice(e));
-                    run = tail;
-                }
-                calls += to.write_all(&mut [IoSlice::new(&together)], at)?;
-                at += together.len() as u64;
-            }
-        } else {
-            let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(slice(e))).collect();
-            calls += to.write_all(&mut slices, run[0].offset)?;
-        }
+        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(bytes(e))).collect();
+        calls += to.write_all(&mut slices, run[0].offset)?;
     }
     Ok(calls)
 }
@@ -298,13 +280,14 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
             return Err(ByName::Gone);
         }
         let writer = Writer { fd: fd.raw(), append: false, own: None };
-        write_home(&journal, &extents, &writer).map_err(ByName::Failed)?;
+        let bytes = extents.iter().map(|e| u64::from(e.len)).sum();
+        write_home(&journal, extents, &writer).map_err(ByName::Failed)?;
         if pool.lock(&slot.lock, me).is_ok() {
             journal.retire(end);
             slot.error.store(0, Ordering::Release);
             lock::unlock(&slot.lock, me);
         }
-        Ok(ByName::Settled(extents.iter().map(|e| u64::from(e.len)).sum()))
+        Ok(ByName::Settled(bytes))
     })();
     lock::unlock(&slot.flush_lock, me);
     (name, outcome.unwrap_or_else(|e| e))

@@ -5,6 +5,7 @@
 //! Order of locks: `flushing` (this process) → `Slot::flush_lock` → index → `Slot::lock`.
 
 mod flush;
+mod gather;
 pub mod index;
 mod read;
 
@@ -416,10 +417,15 @@ impl File {
 
     /// Whether what is staged lies in many short extents.
     pub fn is_scattered(&self) -> bool {
-        const MANY: u32 = 64;
+        const MANY: u64 = 64;
+        const SHORT: u64 = 16 * 1024;
         match self.slot.load(Ordering::Acquire) {
             0 => false,
-            n => self.pool.slots()[n as usize - 1].commit.load(Ordering::Relaxed) as u32 >= MANY,
+            n => {
+                let slot = &self.pool.slots()[n as usize - 1];
+                let records = slot.records.load(Ordering::Relaxed);
+                records >= MANY && slot.staged_bytes.load(Ordering::Relaxed) / records < SHORT
+            }
         }
     }
 

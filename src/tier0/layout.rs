@@ -105,7 +105,9 @@ pub struct Slot {
     pad: u32,
     /// Who asked for passthrough: pid in the upper half, start check in the lower; see `pool::Holder`.
     pub holders: [AtomicU64; 4],
-    pad2: [u64; 9],
+    /// Records appended since the slot was last empty.
+    pub records: AtomicU64,
+    pad2: [u64; 8],
 }
 
 /// Slot flag: small writes must not be staged (the file is mapped, or open where hooks do not see it).
