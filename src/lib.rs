@@ -3,6 +3,7 @@
 //! A request goes down once and comes back once: hook (the preload crate) → [`engine`] → [`namespace`] →
 //! [`file`] → router → [`tier0`] or the base. No module calls upward.
 
+pub mod admin;
 pub mod config;
 pub mod engine;
 pub mod errno;

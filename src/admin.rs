@@ -1,0 +1,160 @@
+//! Looking after Tier 0 from outside the programs that use it: what is staged, and completing what killed
+//! processes left. Owns the answers that `iris status` and `iris drain` print; changes nothing but by settling.
+
+use crate::config::Config;
+use crate::engine::state::settings;
+use crate::file::{ByName, settle_by_name};
+use crate::sys;
+use crate::tier0::layout::{BLOCK, DAMAGED};
+use crate::tier0::pool::{Pool, PoolError};
+use crate::tier0::process::Identity;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+/// One file with staged bytes.
+#[derive(Clone, Debug)]
+pub struct StagedFile {
+    /// Name under which it was opened; empty when unknown.
+    pub path: PathBuf,
+    /// Bytes staged.
+    pub bytes: u64,
+    /// Age of the oldest staged byte in milliseconds.
+    pub age_ms: u64,
+    /// Process that staged last; 0 when unknown.
+    pub writer: u32,
+    /// Whether that process still runs.
+    pub writer_alive: bool,
+    /// Error number of a flush that nobody has been told of; 0 for none.
+    pub error: i32,
+    /// The journal does not pass its checks.
+    pub damaged: bool,
+}
+
+/// What Tier 0 holds.
+#[derive(Clone, Debug)]
+pub struct Status {
+    /// The pool file; `None` when there is no pool yet.
+    pub pool: Option<PathBuf>,
+    /// Blocks' bytes in memory: (used, in all).
+    pub memory: (u64, u64),
+    /// Blocks' bytes in storage: (used, in all).
+    pub storage: (u64, u64),
+    /// Staged files, oldest first.
+    pub files: Vec<StagedFile>,
+}
+
+/// What draining did with one file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Its bytes are home.
+    Settled {
+        /// How many.
+        bytes: u64,
+    },
+    /// A living process has it open and will settle it; left alone.
+    InUse {
+        /// The process.
+        pid: u32,
+    },
+    /// Its name leads to no file, or to another one.
+    Gone,
+    /// Writing failed with this error number.
+    Failed {
+        /// The number.
+        errno: i32,
+    },
+    /// The journal does not pass its checks; nothing of it is used.
+    Damaged,
+}
+
+/// Draining, file by file.
+#[derive(Clone, Debug, Default)]
+pub struct DrainReport {
+    /// Each staged file that was asked for, and what became of it.
+    pub files: Vec<(PathBuf, Outcome)>,
+}
+
+impl DrainReport {
+    /// Whether nothing is left that draining should have taken home.
+    pub fn is_complete(&self) -> bool {
+        self.files.iter().all(|(_, o)| matches!(o, Outcome::Settled { .. } | Outcome::InUse { .. }))
+    }
+}
+
+fn path_of(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(std::ffi::OsString::from_vec(bytes))
+}
+
+/// Numbers of the slots with staged bytes.
+fn staged(pool: &Pool) -> impl Iterator<Item = u32> + '_ {
+    (0..pool.slots().len() as u32).filter(|&n| {
+        pool.keys()[n as usize].dev.load(Ordering::Acquire) != 0
+            && pool.slots()[n as usize].commit.load(Ordering::Acquire) != 0
+    })
+}
+
+fn look(pool: &Pool, number: u32) -> StagedFile {
+    let slot = &pool.slots()[number as usize];
+    let writer = slot.writer.load(Ordering::Acquire).checked_sub(1).and_then(|i| pool.processes().get(i as usize));
+    let (pid, alive) = writer.map_or((0, false), |p| {
+        let pid = p.pid.load(Ordering::Acquire);
+        (pid, pid != 0 && Identity { pid, since_ms: p.since_ms.load(Ordering::Acquire) }.alive())
+    });
+    StagedFile {
+        // Without the lock: a name that is being written this moment may show cut.
+        path: path_of(pool.name(number)),
+        bytes: slot.staged_bytes.load(Ordering::Acquire),
+        age_ms: sys::boot_ms().saturating_sub(slot.since_ms.load(Ordering::Acquire)),
+        writer: pid,
+        writer_alive: alive,
+        error: slot.error.load(Ordering::Acquire) as i32,
+        damaged: slot.flags.load(Ordering::Acquire) & DAMAGED != 0,
+    }
+}
+
+/// What Tier 0 holds now.
+pub fn status(config: &Config) -> Result<Status, PoolError> {
+    let Some(pool) = Pool::open_existing(&settings(config))? else {
+        return Ok(Status { pool: None, memory: (0, 0), storage: (0, 0), files: Vec::new() });
+    };
+    let (memory_used, storage_used) = pool.blocks_used();
+    let geometry = pool.geometry();
+    let bytes = |blocks: u32| u64::from(blocks) * BLOCK as u64;
+    let mut files: Vec<_> = staged(&pool).map(|n| look(&pool, n)).collect();
+    files.sort_by_key(|f| std::cmp::Reverse(f.age_ms));
+    Ok(Status {
+        memory: (bytes(memory_used), bytes(geometry.memory_blocks)),
+        storage: (bytes(storage_used), bytes(geometry.blocks - geometry.memory_blocks)),
+        pool: Some(pool.path().to_owned()),
+        files,
+    })
+}
+
+/// Settles every staged file whose last writer is dead, or only those below one of `paths`. With `all`, also
+/// those that a living process has open, which is right but may slow it down.
+pub fn drain(config: &Config, paths: &[PathBuf], all: bool) -> Result<DrainReport, PoolError> {
+    let mut report = DrainReport::default();
+    let Some(pool) = Pool::open_existing(&settings(config))? else { return Ok(report) };
+    let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
+    for number in staged(&pool).collect::<Vec<_>>() {
+        let file = look(&pool, number);
+        if !wanted(&file.path) {
+            continue;
+        }
+        if file.writer_alive && !all {
+            report.files.push((file.path, Outcome::InUse { pid: file.writer }));
+            continue;
+        }
+        let (name, outcome) = settle_by_name(&pool, number);
+        let outcome = match outcome {
+            ByName::Empty => continue,
+            ByName::Settled(bytes) => Outcome::Settled { bytes },
+            ByName::Gone => Outcome::Gone,
+            ByName::Failed(e) => Outcome::Failed { errno: e.0 },
+            ByName::Damaged => Outcome::Damaged,
+        };
+        report.files.push((path_of(name), outcome));
+    }
+    Ok(report)
+}
