@@ -3,6 +3,7 @@
 # deadline: 300
 set -eu
 export LC_ALL=C SOURCE_DATE_EPOCH=1700000000
+unset CARGO_TARGET_DIR
 
 mkdir c && cd c
 {
