@@ -44,8 +44,9 @@ impl Bed {
 
     /// Writes a file that can be run.
     pub fn script(&self, name: &str, text: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.at(name);
-        std::fs::write(&path, text).unwrap();
+        let (text_only, path) = (self.at(&format!("{name}.text")), self.at(name));
+        std::fs::write(&text_only, text).unwrap();
+        copy(&text_only, &path);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         path
     }
@@ -70,6 +71,12 @@ impl Bed {
         command.env("IRIS_TIER0_PATH", self.folder("pool")).current_dir(&self.root).args(args);
         command
     }
+}
+
+/// Copies a program. By another process: one that this process has open for writing cannot be run, and the children
+/// that other tests are starting at this moment have it open too, for an instant.
+pub fn copy(from: impl AsRef<OsStr>, to: impl AsRef<OsStr>) {
+    run(Command::new("cp").arg(from).arg(to));
 }
 
 /// Runs a helper, which must succeed.

@@ -57,7 +57,7 @@ fn an_ordinary_program() {
     let program = bed.compile("hello", HELLO, &[]);
     assert_eq!(verdict(&bed, &program), is("yes", &[]));
     assert_eq!(verdict(&bed, bed.compile("fixed", HELLO, &["-no-pie"])), is("yes", &[]));
-    let (code, out, _) = outcome(&mut bed.iris(["check", "hello"]).env("PATH", &bed.root));
+    let (code, out, _) = outcome(bed.iris(["check", "hello"]).env("PATH", &bed.root));
     assert_eq!((code, out), (0, format!("{}: will be intercepted\n", program.display())));
 }
 
@@ -203,7 +203,7 @@ fn scripts_are_judged_by_their_interpreter() {
     // env looks in PATH; what it finds is judged too.
     bed.script("by-env", "#!/usr/bin/env -S static\n");
     let path = format!("{}:{}", bed.root.display(), std::env::var("PATH").unwrap());
-    let (code, out, err) = outcome(&mut bed.iris(["check", "./by-env"]).env("PATH", path));
+    let (code, out, err) = outcome(bed.iris(["check", "./by-env"]).env("PATH", path));
     assert!(
         code == 1 && out.contains("run by /usr/bin/env") && out.contains("statically linked"),
         "{out}{err}"
@@ -289,7 +289,7 @@ fn file_capabilities() {
     assert_eq!(verdict(&bed, &program), is("yes", &["capabilities"]), "root gains nothing by them");
     // As another user, who needs a copy of the command that it may run.
     let copy = bed.at("iris");
-    std::fs::copy(IRIS, &copy).unwrap();
+    super::bed::copy(IRIS, &copy);
     let mut command = Command::new(&copy);
     command.env_clear().args(["check".as_ref(), program.as_os_str()]).uid(65534).gid(65534);
     let (code, out, err) = outcome(&mut command);

@@ -1,6 +1,6 @@
 //! `iris run`: environment, exit codes, signals, warnings.
 
-use super::bed::{Bed, IRIS, library, outcome};
+use super::bed::{Bed, IRIS, copy, library, outcome};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::FromRawFd;
@@ -280,8 +280,8 @@ fn the_library_is_found_beside_the_command_and_in_lib() {
         let prefix = &place[..2];
         bed.folder(&format!("{prefix}/bin"));
         bed.folder(std::path::Path::new(place).parent().unwrap().to_str().unwrap());
-        std::fs::copy(IRIS, bed.at(&format!("{prefix}/bin/iris"))).unwrap();
-        std::fs::copy(library(), bed.at(place)).unwrap();
+        copy(IRIS, bed.at(&format!("{prefix}/bin/iris")));
+        copy(library(), bed.at(place));
         let mut command = Command::new(bed.at(&format!("{prefix}/bin/iris")));
         command.env_remove("IRIS_LIBRARY").env_remove("LD_PRELOAD").current_dir(&bed.root);
         let (code, out, err) = outcome(command.args(mounted(&["env"])));
@@ -295,7 +295,7 @@ fn the_library_is_found_beside_the_command_and_in_lib() {
     assert!(code == 2 && err.contains("IRIS_LIBRARY"), "{err}");
     // LD_PRELOAD could not hold such a name.
     bed.folder("a b");
-    std::fs::copy(library(), bed.at("a b/libiris.so")).unwrap();
+    copy(library(), bed.at("a b/libiris.so"));
     let mut command = bed.iris(mounted(&["true"]));
     let (code, _, err) = outcome(command.env("IRIS_LIBRARY", bed.at("a b/libiris.so")));
     assert!(code == 2 && err.contains("a blank or a colon"), "{err}");

@@ -2,7 +2,7 @@
 
 use object::elf::{self, FileHeader32, FileHeader64};
 use object::read::elf::{Dyn, FileHeader, ProgramHeader, SectionHeader, SectionTable, Sym};
-use object::{Endianness, FileKind};
+use object::{Endianness, FileKind, ReadRef};
 
 /// The facts that decide whether a preloaded library can see a program's calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -68,14 +68,14 @@ pub fn machine_name(machine: u16, wide: bool) -> String {
 }
 
 /// Reads the facts. An error says what is wrong with the file.
-pub fn facts(data: &[u8]) -> object::Result<Facts> {
+pub fn facts<'d, R: ReadRef<'d>>(data: R) -> object::Result<Facts> {
     match FileKind::parse(data)? {
-        FileKind::Elf32 => read::<FileHeader32<Endianness>>(data),
-        _ => read::<FileHeader64<Endianness>>(data),
+        FileKind::Elf32 => read::<FileHeader32<Endianness>, R>(data),
+        _ => read::<FileHeader64<Endianness>, R>(data),
     }
 }
 
-fn read<E: FileHeader<Endian = Endianness>>(data: &[u8]) -> object::Result<Facts> {
+fn read<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(data: R) -> object::Result<Facts> {
     let header = E::parse(data)?;
     let endian = header.endian()?;
     let mut facts =
@@ -113,10 +113,10 @@ const PIE: u64 = 0x0800_0000;
 
 /// What shows that the Go toolchain made the file. The runtime needs its function table even in a stripped
 /// program; without a table of sections, the mark of the build information remains.
-fn go<E: FileHeader<Endian = Endianness>>(
-    sections: &SectionTable<'_, E>,
+fn go<'d, E: FileHeader<Endian = Endianness>, R: ReadRef<'d>>(
+    sections: &SectionTable<'d, E, R>,
     endian: Endianness,
-    data: &[u8],
+    data: R,
 ) -> Option<&'static str> {
     for (name, what) in [
         (&b".gopclntab"[..], "it has Go's table of functions (.gopclntab)"),
@@ -128,7 +128,11 @@ fn go<E: FileHeader<Endian = Endianness>>(
         }
     }
     const MARK: &[u8] = b"\xff Go buildinf:";
-    if sections.is_empty() && data.windows(MARK.len()).any(|w| w == MARK) {
+    if !sections.is_empty() {
+        return None;
+    }
+    let all = data.len().and_then(|len| data.read_bytes_at(0, len)).unwrap_or_default();
+    if all.windows(MARK.len()).any(|w| w == MARK) {
         return Some("it has the mark of Go's build information");
     }
     None

@@ -9,10 +9,12 @@ mod secure;
 use super::say::Failure;
 use super::which;
 use clap::Args;
+use object::ReadCache;
 use serde_json::json;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -152,11 +154,14 @@ const DEPTH: usize = 5;
 
 fn follow(path: &Path, deep: bool, verdict: &mut Verdict) -> Result<(), Failure> {
     verdict.chain.push(path.to_path_buf());
-    let data =
-        fs::read(path).map_err(|e| Failure::new(2, format!("{}: cannot be read: {e}", path.display())))?;
+    let unreadable = |e| Failure::new(2, format!("{}: cannot be read: {e}", path.display()));
+    let mut file = fs::File::open(path).map_err(unreadable)?;
+    // As much as the kernel reads to see what a file is.
+    let mut data = Vec::new();
+    file.by_ref().take(256).read_to_end(&mut data).map_err(unreadable)?;
     if data.starts_with(b"\x7fELF") {
         secure::look(path, verdict);
-        return binary(path, &data, deep, verdict);
+        return binary(path, file, deep, verdict);
     }
     let runners = match script(&data) {
         Some(line) => runners(path, line)?,
@@ -217,8 +222,9 @@ fn runners(script: &Path, line: &[u8]) -> Result<Vec<PathBuf>, Failure> {
     Ok(all)
 }
 
-fn binary(path: &Path, data: &[u8], deep: bool, verdict: &mut Verdict) -> Result<(), Failure> {
-    let facts = elf::facts(data)
+fn binary(path: &Path, file: fs::File, deep: bool, verdict: &mut Verdict) -> Result<(), Failure> {
+    // Only the tables are read, also of a large program.
+    let facts = elf::facts(&ReadCache::new(file))
         .map_err(|e| Failure::new(2, format!("{}: a damaged ELF file: {e}", path.display())))?;
     if facts.machine != elf::NATIVE || !facts.wide {
         verdict.add(
@@ -302,7 +308,7 @@ fn binary(path: &Path, data: &[u8], deep: bool, verdict: &mut Verdict) -> Result
         );
     }
     if deep {
-        scan(path, data, verdict)?;
+        scan(path, verdict)?;
         // Another linker is another file that a program brought: it is not run to ask it.
         if !own_libc {
             libraries(path, linker, verdict)?;
@@ -312,8 +318,10 @@ fn binary(path: &Path, data: &[u8], deep: bool, verdict: &mut Verdict) -> Result
 }
 
 /// Looks for raw system calls in one file.
-fn scan(path: &Path, data: &[u8], verdict: &mut Verdict) -> Result<(), Failure> {
-    let text = elf::text(data)
+fn scan(path: &Path, verdict: &mut Verdict) -> Result<(), Failure> {
+    let data =
+        fs::read(path).map_err(|e| Failure::new(2, format!("{}: cannot be read: {e}", path.display())))?;
+    let text = elf::text(&data)
         .map_err(|e| Failure::new(2, format!("{}: a damaged ELF file: {e}", path.display())))?;
     let summary = raw::Summary::of(&raw::find(&text));
     if summary.harmless() {
@@ -403,9 +411,7 @@ fn libraries(path: &Path, linker: &Path, verdict: &mut Verdict) -> Result<(), Fa
         if !file.is_absolute() || LIBC.iter().any(|l| name.starts_with(l)) || name.starts_with("libiris.so") {
             continue;
         }
-        let data = fs::read(file)
-            .map_err(|e| Failure::new(2, format!("{}: cannot be read: {e}", file.display())))?;
-        scan(file, &data, verdict)?;
+        scan(file, verdict)?;
     }
     Ok(())
 }
