@@ -131,7 +131,7 @@ impl Setting {
             .env("IRIS_TIER0_FLUSH_AFTER_MS", self.flush_ms.to_string())
             .env("IRIS_SETTLE", self.settle)
             .env("IRIS_CONSISTENCY", "posix")
-            .env("IRIS_LOG", std::env::var("IRIS_TEST_LOG").unwrap_or_else(|_| "error".into()));
+            .env("IRIS_LOG", std::env::var("IRIS_TEST_LOG").unwrap_or_else(|_| "off".into()));
     }
 
     /// Runs `iris drain` and insists that it succeeds.
