@@ -1,7 +1,8 @@
 //! Writers, flushers and recoveries killed at any instruction. After recovery, by the next open or by
 //! `iris drain`, everything that a write returned for is there, and of what was in flight any prefix.
 //!
-//! `IRIS_KILLS` is the number of kills (60), `IRIS_KILL_SEED` the first seed. A seed's programs always do the same,
+//! `IRIS_KILLS` is the number of kills (60), `IRIS_KILL_SEED` the first seed; `IRIS_KILL_DRAIN` recovers
+//! by draining only. A seed's programs always do the same,
 //! but a death after microseconds falls where it falls.
 
 #[path = "model/bed.rs"]

@@ -133,7 +133,17 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
         }
     };
     result
-        .and_then(|()| judge(bench, &setting, &mount, &pool, &log, append, random.below(2) == 0))
+        .and_then(|()| {
+            judge(
+                bench,
+                &setting,
+                &mount,
+                &pool,
+                &log,
+                append,
+                random.below(2) == 0 || std::env::var_os("IRIS_KILL_DRAIN").is_some(),
+            )
+        })
         .map_err(|e| format!("{told}\n{e}"))
 }
 
@@ -152,7 +162,7 @@ fn judge(
         return Ok(());
     };
     if drained && bench.iris {
-        setting.drain(mount, pool);
+        setting.drain(mount, pool)?;
     }
     let drained_to = std::fs::read(&file).unwrap_or_default();
     let mut dump = Command::new(&bench.register);

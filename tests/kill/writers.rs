@@ -114,7 +114,7 @@ impl Place<'_> {
 
     fn recover_and_judge(&self, before: &Files, log: &Log, drained: bool) -> Result<Files, String> {
         if drained && self.bench.iris {
-            self.setting.drain(&self.mount, &self.pool);
+            self.setting.drain(&self.mount, &self.pool)?;
             let left = self.natively();
             expect::judge(before, log, &left).map_err(|e| format!("after the drain: {e}"))?;
             expect::same(&left, &self.through()?).map_err(|e| format!("under Iris, after the drain: {e}"))?;
@@ -164,7 +164,7 @@ pub fn sequence(bench: &Bench, seed: u64) -> Result<u64, String> {
         if random.below(3) == 0 {
             story += &format!("{}\n", place.interrupted(&mut random));
         }
-        let drained = random.below(2) == 0;
+        let drained = random.below(2) == 0 || std::env::var_os("IRIS_KILL_DRAIN").is_some();
         story += if drained { "drain\n" } else { "read\n" };
         files = place.recover_and_judge(&before, &log, drained).map_err(|e| {
             format!(

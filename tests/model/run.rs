@@ -293,7 +293,9 @@ impl World<'_> {
             answers.extend((0..19).map(|_| String::new()));
         }
         if drained && matches!(self.way, Way::Iris(_)) {
-            self.setting().drain(&self.folder, &self.pool);
+            if let Err(e) = self.setting().drain(&self.folder, &self.pool) {
+                answers.push(e);
+            }
         }
     }
 }
