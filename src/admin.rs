@@ -96,7 +96,8 @@ fn staged(pool: &Pool) -> impl Iterator<Item = u32> + '_ {
 
 fn look(pool: &Pool, number: u32) -> StagedFile {
     let slot = &pool.slots()[number as usize];
-    let writer = slot.writer.load(Ordering::Acquire).checked_sub(1).and_then(|i| pool.processes().get(i as usize));
+    let writer =
+        slot.writer.load(Ordering::Acquire).checked_sub(1).and_then(|i| pool.processes().get(i as usize));
     let (pid, alive) = writer.map_or((0, false), |p| {
         let pid = p.pid.load(Ordering::Acquire);
         (pid, pid != 0 && Identity { pid, since_ms: p.since_ms.load(Ordering::Acquire) }.alive())

@@ -9,6 +9,7 @@ mod run;
 mod say;
 mod settings;
 mod signals;
+mod tier0;
 mod which;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,12 @@ enum Subcommands {
     /// Show the configuration in force and where each value came from
     #[command(after_long_help = CONFIG_MORE)]
     Config(config::ConfigArgs),
+    /// Show what is staged: mounts, files, the oldest, and how full Tier 0 is
+    #[command(after_long_help = STATUS_MORE)]
+    Status(tier0::StatusArgs),
+    /// Take home what killed processes left in Tier 0
+    #[command(long_about = DRAIN, after_long_help = DRAIN_MORE)]
+    Drain(tier0::DrainArgs),
     /// Print shell completions
     #[command(
         after_long_help = "Example:\n  iris completions bash > ~/.local/share/bash-completion/completions/iris"
@@ -86,6 +93,22 @@ const CONFIG_MORE: &str = "Examples:\n  \
     iris config --default > iris.toml                    a file to start from\n\n\
     Exit codes: 0; 2 the configuration is wrong.";
 
+const STATUS_MORE: &str = "Examples:\n  \
+    iris status\n  \
+    IRIS_MOUNT=/data iris status --json\n\n\
+    Exit codes: 0; 1 the pool cannot be read; 2 the configuration is wrong.";
+
+const DRAIN: &str = "Take home what killed processes left in Tier 0.\n\n\
+    A process that is killed leaves its staged bytes in Tier 0; so does any process under `settle = \"drain\"`. \
+    The next open of such a file under Iris takes them home, and so does this. Files that a living process is \
+    writing are left to it.";
+
+const DRAIN_MORE: &str = "Examples:\n  \
+    iris drain                 everything of this user on this node\n  \
+    iris drain /data/run7      only what is staged for files there\n\n\
+    Exit codes: 0 all is home (or left to a living process); 1 something could not be taken home, and the output \
+    says what to do; 2 the configuration is wrong.";
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -93,6 +116,8 @@ pub fn main() -> ExitCode {
         Subcommands::Run(args) => run::main(args),
         Subcommands::Check(args) => check::main(args),
         Subcommands::Config(args) => config::main(args),
+        Subcommands::Status(args) => tier0::status(args),
+        Subcommands::Drain(args) => tier0::drain(args),
         Subcommands::Completions(args) => pages::completions(args),
         Subcommands::Man(args) => pages::man(args),
     };

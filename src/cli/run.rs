@@ -5,7 +5,7 @@ use super::check::{self, Effect};
 use super::say::{self, Failure};
 use super::settings::Settings;
 use super::signals::Held;
-use super::{library, which};
+use super::{library, tier0, which};
 use clap::Args;
 use iris::config::{Config, Environment};
 use std::ffi::{OsStr, OsString};
@@ -26,6 +26,9 @@ pub struct RunArgs {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "CMD")]
     command: Vec<OsString>,
 }
+
+/// The command ended well, but some of what it staged could not be brought home.
+const NOT_HOME: u8 = 3;
 
 /// Runs the subcommand.
 pub fn main(args: &RunArgs) -> Result<(String, ExitCode), Failure> {
@@ -62,7 +65,15 @@ pub fn main(args: &RunArgs) -> Result<(String, ExitCode), Failure> {
     let status =
         held.wait(&mut child).map_err(|e| Failure::new(125, format!("waiting for the command: {e}")))?;
     held.release();
-    Ok((String::new(), ExitCode::from(code(status))))
+    let mut code = code(status);
+    if !config.disabled {
+        let (complaints, grave) = tier0::after_run(&config);
+        complaints.iter().for_each(|c| say::warn(c));
+        if grave && code == 0 {
+            code = NOT_HOME;
+        }
+    }
+    Ok((String::new(), ExitCode::from(code)))
 }
 
 fn configuration(env: &Environment) -> Result<Config, Failure> {

@@ -20,6 +20,8 @@ pub enum Id {
     Tier0Storage,
     /// `tier0.flush_after_ms`
     Tier0FlushAfterMs,
+    /// `tier0.warm_up`
+    Tier0WarmUp,
     /// `report`
     Report,
     /// `log`
@@ -51,7 +53,7 @@ impl Key {
 }
 
 /// Every key, in the order in which `iris config` shows them.
-pub static KEYS: [Key; 10] = [
+pub static KEYS: [Key; 11] = [
     Key {
         id: Id::Threshold,
         name: "threshold",
@@ -121,6 +123,15 @@ pub static KEYS: [Key; 10] = [
         default: "1000",
         values: "milliseconds, 1 to 86400000",
         meaning: "Staged bytes of a file that stays open are flushed to it after this long.",
+    },
+    Key {
+        id: Id::Tier0WarmUp,
+        name: "tier0.warm_up",
+        variable: "IRIS_TIER0_WARM_UP",
+        default: "2",
+        values: "a number of writes, 0 to 1000000",
+        meaning: "This many small writes of an open file go straight to it before staging begins: a file that \
+                  gets a write or two is not worth the effort.",
     },
     Key {
         id: Id::Report,

@@ -156,6 +156,7 @@ impl Builder {
                 config.tier0.storage = value::size(&text).map_err(fail)?;
                 self.storage_place = Some(site.place());
             }
+            Id::Tier0WarmUp => config.tier0.warm_up = value::count(&text).map_err(fail)?,
             Id::Tier0FlushAfterMs => {
                 config.tier0.flush_after_ms = value::milliseconds(&text).map_err(fail)?
             }

@@ -71,11 +71,20 @@ pub struct Tier0 {
     pub storage: u64,
     /// Milliseconds after which staged bytes are flushed although the file is still open.
     pub flush_after_ms: u64,
+    /// Small writes of an open file that go straight to it before staging begins.
+    pub warm_up: u32,
 }
 
 impl Default for Tier0 {
     fn default() -> Self {
-        Tier0 { path: None, memory: 64 << 20, storage_path: None, storage: 0, flush_after_ms: 1000 }
+        Tier0 {
+            path: None,
+            memory: 64 << 20,
+            storage_path: None,
+            storage: 0,
+            flush_after_ms: 1000,
+            warm_up: 2,
+        }
     }
 }
 

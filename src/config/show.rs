@@ -42,6 +42,7 @@ impl Config {
             Id::Tier0StoragePath => path(&self.tier0.storage_path),
             Id::Tier0Storage => value::show_size(self.tier0.storage),
             Id::Tier0FlushAfterMs => self.tier0.flush_after_ms.to_string(),
+            Id::Tier0WarmUp => self.tier0.warm_up.to_string(),
             Id::Report => path(&self.report),
             Id::Log => value::LEVELS.get(self.log as usize).copied().unwrap_or("debug").into(),
         }

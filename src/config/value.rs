@@ -55,6 +55,12 @@ pub fn show_size(bytes: u64) -> String {
     bytes.to_string()
 }
 
+/// A number of writes.
+pub fn count(text: &str) -> Result<u32, String> {
+    let n = text.trim().parse::<u32>().ok().filter(|n| *n <= 1_000_000);
+    n.ok_or_else(|| "a number from 0 to 1000000 is expected".to_string())
+}
+
 /// Milliseconds, from 1 to a day.
 pub fn milliseconds(text: &str) -> Result<u64, String> {
     let why = "a whole number of milliseconds from 1 to 86400000 is needed";

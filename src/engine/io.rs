@@ -17,13 +17,12 @@ use iris_mappers::{Place, Router};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Small writes of a description that go straight to the file before staging begins: a file that gets a write or
-/// two is not worth a slot.
-const WARM_UP: u32 = 2;
 /// Offsets beyond this are left to the kernel, which knows the largest of each file system.
 const FARTHEST: u64 = 1 << 42;
-/// Addresses below this are never a program's buffer; the kernel answers EFAULT.
-const LOWEST: usize = 4096;
+/// Addresses outside these are never a program's buffer; the kernel answers EFAULT. Within them, a buffer that is
+/// not mapped is met as by any library function: with SIGSEGV.
+const LOWEST: usize = 65_536;
+const HIGHEST: usize = 0x7fff_ffff_f000;
 
 /// A description, locked.
 type Held = Guard<'static, State>;
@@ -39,7 +38,7 @@ fn answer(r: Result<usize>) -> Answer {
 
 #[inline]
 fn plain(buf: *const u8, len: usize) -> bool {
-    buf as usize >= LOWEST && len <= 0x7fff_f000
+    (LOWEST..HIGHEST).contains(&(buf as usize)) && len <= 0x7fff_f000
 }
 
 /// write, and pwrite when `at` is given.
@@ -153,7 +152,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
     {
         state.small_writes += 1;
-        if state.small_writes > WARM_UP || appends {
+        if state.small_writes > engine.config.tier0.warm_up || appends {
             match attach::unstageable(engine, &state) {
                 None if attach::take_offset(&mut state, fd) => {
                     // SAFETY: by this function's contract.
@@ -301,7 +300,12 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
     if !wants {
         return Answer::Kernel;
     }
-    if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && attach::take_offset(&mut state, fd) {
+    if state.flags & libc::O_DIRECT != 0 {
+        // Alignment is the kernel's to judge, and the file's bytes must be on the device's side.
+        return file.flush().map_or_else(Answer::Fail, |()| Answer::Kernel);
+    }
+    let staging = state.mode == Mode::Fresh && state.flags & libc::O_DSYNC == 0;
+    if staging && !EXITING.load(Ordering::Relaxed) && attach::take_offset(&mut state, fd) {
         // SAFETY: by this function's contract.
         return unsafe { read_private(state, fd, buf, len, at) };
     }
@@ -444,12 +448,15 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         // SAFETY: by this function's contract.
         [one] => return unsafe { write(fd, one.iov_base.cast(), one.iov_len, at) },
         _ if total == 0 || total > 0x7fff_f000 => return Answer::Kernel,
-        _ if iov.iter().any(|v| v.iov_len > 0 && !plain(v.iov_base.cast(), v.iov_len)) => {
-            return Answer::Kernel;
-        }
         _ => {}
     }
     if let Found::No = get(fd) {
+        return Answer::Kernel;
+    }
+    // As the kernel does: what comes before the first bad piece is written.
+    let good = iov.iter().position(|v| v.iov_len > 0 && !plain(v.iov_base.cast(), v.iov_len));
+    let iov = &iov[..good.unwrap_or(iov.len())];
+    if iov.iter().all(|v| v.iov_len == 0) {
         return Answer::Kernel;
     }
     let mut whole = Vec::with_capacity(total);

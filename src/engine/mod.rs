@@ -240,6 +240,14 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
             result = result.and(Err(e));
         }
     }
+    if !d.writable() && file.is_orphaned() {
+        // Nobody has asked for this flush, so nobody is told of its failure; the bytes stay for `iris drain`.
+        if let Err(e) = file.flush()
+            && let Some(engine) = state::engine()
+        {
+            engine.log(2, || format!("completing what a killed process left: {e}; see `iris drain`"));
+        }
+    }
     file.remove_descriptor(fd);
     d.file = None;
     description::release(d, fd);
@@ -331,7 +339,7 @@ unsafe fn vector<'a>(
     offset: i64,
     flags: c_int,
 ) -> Option<(&'a [libc::iovec], Option<u64>)> {
-    if !description::known(fd) || iov.is_null() || !(1..=1024).contains(&count) || offset < -1 {
+    if !description::known(fd) || (iov as usize) < 65_536 || !(1..=1024).contains(&count) || offset < -1 {
         return None;
     }
     if flags != 0 {

@@ -18,6 +18,7 @@ use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED, PASS, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
+use crate::tier0::process;
 use index::Index;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -446,6 +447,15 @@ impl File {
             n => sys::boot_ms()
                 .saturating_sub(self.pool.slots()[n as usize - 1].since_ms.load(Ordering::Relaxed)),
         }
+    }
+
+    /// Whether bytes are staged whose last writer is dead.
+    pub fn is_orphaned(&self) -> bool {
+        self.is_staged()
+            && self.locked().is_some_and(|l| {
+                let writer = l.slot().writer.load(Ordering::Relaxed);
+                writer.checked_sub(1).is_none_or(|entry| !process::alive(self.pool.processes(), entry))
+            })
     }
 
     /// Whether this process has it open.

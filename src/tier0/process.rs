@@ -164,6 +164,14 @@ pub fn entry(table: &[Process]) -> Option<u32> {
     None
 }
 
+/// Whether the process with this entry still lives.
+pub fn alive(table: &[Process], entry: u32) -> bool {
+    table.get(entry as usize).is_some_and(|e| {
+        let pid = e.pid.load(Ordering::Acquire);
+        pid != 0 && Identity { pid, since_ms: e.since_ms.load(Ordering::Acquire) }.alive()
+    })
+}
+
 /// Whether a lock's owner still lives.
 pub fn owner_alive(table: &[Process], owner: Owner) -> bool {
     let Some(entry) = table.get(owner.process() as usize) else { return false };
