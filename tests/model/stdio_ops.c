@@ -195,7 +195,8 @@ int run_stdio(const char *verb, const long *a)
 		long ret = fseek(stream[i], a[1], (int)a[2]);
 		int e = errno;
 		say("ret=%ld errno=%d", ret, ret < 0 ? e : 0);
-		doing[i] = NOTHING;
+		/* A seek within what has been read ahead keeps it. */
+		doing[i] = READING;
 	} else if (!strcmp(verb, "ftell")) {
 		say("ret=%ld", ftell(stream[i]));
 	} else {
