@@ -9,10 +9,11 @@
 #include <unistd.h>
 #include <wchar.h>
 
-/* How deep this thread is inside Iris; above zero every hook makes the real call. See guard.rs. */
-__thread unsigned iris_depth __attribute__((visibility("hidden")));
+/* How deep this thread is inside Iris (above zero every hook makes the real call), and how many signals wait for
+ * it to come out. See guard.rs. */
+__thread unsigned iris_depth[2] __attribute__((visibility("hidden")));
 
-unsigned *iris_depth_address(void) { return &iris_depth; }
+unsigned *iris_depth_address(void) { return iris_depth; }
 
 int __vdprintf_chk(int fd, int flag, const char *format, va_list list);
 int __vfwprintf_chk(FILE *stream, int flag, const wchar_t *format, va_list list);
@@ -117,3 +118,8 @@ int iris_c_execle(const char *path, const char *first, ...)
     va_end(list);
     return execve(path, argv, environment);
 }
+
+/* What came with the signals that wait. See signals.rs. */
+__thread char iris_held[8][128] __attribute__((aligned(16), visibility("hidden")));
+
+void *iris_held_address(void) { return iris_held; }

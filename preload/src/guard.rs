@@ -5,7 +5,7 @@ use ::engine::engine::Answer;
 use ::engine::errno::Errno;
 use std::ffi::c_int;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering, compiler_fence};
 
 /// Nothing is initialised yet: hooks make raw system calls or the real call.
 const UNREADY: u8 = 0;
@@ -80,12 +80,37 @@ pub fn inside<R>(f: impl FnOnce() -> R) -> Option<R> {
     let depth = depth();
     let errno = Errno::last();
     // SAFETY: this thread's own depth; a signal handler that interrupts leaves it as it found it.
-    unsafe { *depth += 1 };
+    unsafe { depth.write_volatile(*depth + 1) };
     let result = catch_unwind(AssertUnwindSafe(f)).ok();
     // SAFETY: as above.
-    unsafe { *depth -= 1 };
+    unsafe { depth.write_volatile(*depth - 1) };
     errno.set();
+    // A signal that came before the line above has been put off and counted; one that comes after it runs at once.
+    // SAFETY: the count lies behind the depth.
+    if unsafe { depth.add(1).read_volatile() } != 0 {
+        come_out(depth);
+    }
     result
+}
+
+#[cold]
+fn come_out(depth: *mut u32) {
+    // SAFETY: this thread's own depth and count.
+    unsafe {
+        if *depth & !VFORK_CHILD == 0 {
+            crate::signals::deliver(depth.add(1));
+        }
+    }
+}
+
+/// How many signals wait for this thread to come out of Iris; `None` when it is not inside, or is a vfork child.
+pub fn held() -> Option<*mut u32> {
+    let depth = depth();
+    // SAFETY: as in `inside`; the count lies behind the depth.
+    unsafe {
+        compiler_fence(Ordering::SeqCst);
+        (depth.read_volatile() != 0 && !in_vfork_child()).then(|| depth.add(1))
+    }
 }
 
 /// Asks the engine about a call.

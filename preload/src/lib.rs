@@ -12,6 +12,7 @@ mod open;
 mod process;
 mod real;
 mod rings;
+mod signals;
 mod stdio;
 mod syscall;
 mod table;

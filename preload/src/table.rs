@@ -32,6 +32,7 @@ macro_rules! for_each_hook {
             vfwscanf __isoc99_vfwscanf __isoc23_vfwscanf vwscanf __isoc99_vwscanf __isoc23_vwscanf
             __wuflow __wunderflow __woverflow
             posix_spawn posix_spawnp system popen _IO_popen wordexp syscall
+            sigaction __sigaction signal ssignal bsd_signal sigset sysv_signal __sysv_signal
         }
     };
 }

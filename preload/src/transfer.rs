@@ -1,6 +1,6 @@
 //! Hooks that move bytes between a descriptor and the program's memory, and the file offset.
 
-use crate::guard::{ask, cancellation_point, fail, live, tell};
+use crate::guard::{ask, cancellation_point, fail, live, readable, tell};
 use crate::hook::hooks;
 use crate::real::raw;
 use ::engine::engine::{self, Answer, Touch};
@@ -63,7 +63,7 @@ fn scattering(
     flags: c_int,
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    if !live() {
+    if !live() || !readable(iov.cast()) {
         return real();
     }
     cancellation_point();
@@ -80,7 +80,7 @@ fn gathering(
     flags: c_int,
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    if !live() {
+    if !live() || !readable(iov.cast()) {
         return real();
     }
     cancellation_point();
