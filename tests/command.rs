@@ -6,6 +6,8 @@
 mod bed;
 #[path = "command/check.rs"]
 mod check;
+#[path = "command/drain.rs"]
+mod drain;
 #[path = "command/run.rs"]
 mod run;
 #[path = "command/show.rs"]

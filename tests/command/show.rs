@@ -116,8 +116,8 @@ fn help_has_examples_for_every_subcommand() {
         assert!(code == 0 && out.contains("Example"), "{name}: {out}");
         assert!(out.contains(&format!("iris {name}")), "{name}: {out}");
     }
-    let (code, _, err) = outcome(&mut bed.iris(["rnu"]));
-    assert!(code == 2 && err.contains("'run'"), "{err}");
+    let (code, _, err) = outcome(&mut bed.iris(["stauts"]));
+    assert!(code == 2 && err.contains("'status'"), "{err}");
 }
 
 #[test]
