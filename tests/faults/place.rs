@@ -31,7 +31,13 @@ impl Place {
             tier0: memory.path().join("tier0"),
             _folder: folder,
             _memory: memory,
-            setting: Setting { threshold: 65536, memory: 4 << 20, flush_ms: 1000, settle: "close" },
+            setting: Setting {
+                threshold: 65536,
+                memory: 4 << 20,
+                flush_ms: 1000,
+                warm_up: 2,
+                settle: "close",
+            },
             library,
         };
         std::fs::create_dir(&place.mount).expect("a folder");
@@ -165,7 +171,6 @@ impl Held {
         }
         held
     }
-
 
     /// Kills it.
     pub fn kill(mut self) {

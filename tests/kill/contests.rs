@@ -85,6 +85,7 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
         threshold: random.one(&[65536, 65536, 4096, 1 << 20]),
         memory: random.one(&[256 << 10, 1 << 20, 64 << 20]),
         flush_ms: random.one(&[1, 1, 5, 1000]),
+        warm_up: random.one(&[0, 0, 2]),
         settle: "close",
     };
     let append = random.below(3) == 0;

@@ -114,6 +114,8 @@ pub struct Setting {
     pub memory: u64,
     /// `IRIS_TIER0_FLUSH_AFTER_MS`
     pub flush_ms: u64,
+    /// `IRIS_TIER0_WARM_UP`
+    pub warm_up: u64,
     /// `IRIS_SETTLE`
     pub settle: &'static str,
 }
@@ -129,6 +131,7 @@ impl Setting {
             .env("IRIS_THRESHOLD", self.threshold.to_string())
             .env("IRIS_TIER0_MEMORY", self.memory.to_string())
             .env("IRIS_TIER0_FLUSH_AFTER_MS", self.flush_ms.to_string())
+            .env("IRIS_TIER0_WARM_UP", self.warm_up.to_string())
             .env("IRIS_SETTLE", self.settle)
             .env("IRIS_CONSISTENCY", "posix")
             .env("IRIS_LOG", std::env::var("IRIS_TEST_LOG").unwrap_or_else(|_| "off".into()));

@@ -37,6 +37,7 @@ impl Contest {
                 threshold: random.one(&[65536, 65536, 65536, 4096, 1 << 20]),
                 memory: random.one(&[256 << 10, 1 << 20, 4 << 20, 64 << 20]),
                 flush_ms: random.one(&[1, 5, 1000]),
+                warm_up: random.one(&[0, 0, 2]),
                 settle: "close",
             },
         }

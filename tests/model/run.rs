@@ -114,7 +114,13 @@ impl Drop for World<'_> {
 impl World<'_> {
     fn setting(&self) -> Setting {
         let s = &self.script.setup;
-        Setting { threshold: s.threshold, memory: s.memory, flush_ms: s.flush_ms, settle: s.settle }
+        Setting {
+            threshold: s.threshold,
+            memory: s.memory,
+            flush_ms: s.flush_ms,
+            warm_up: s.warm_up,
+            settle: s.settle,
+        }
     }
 
     fn start(&mut self, index: usize) -> Result<(), String> {

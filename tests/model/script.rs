@@ -62,6 +62,8 @@ pub struct Setup {
     pub memory: u64,
     /// Milliseconds after which the background flush comes.
     pub flush_ms: u64,
+    /// Writes of a file that go straight to it before staging begins.
+    pub warm_up: u64,
     /// When files settle: close, background or drain.
     pub settle: &'static str,
 }
@@ -83,8 +85,8 @@ impl fmt::Display for Script {
         let s = &self.setup;
         writeln!(
             f,
-            "setup processes={} initial={} ending={} threshold={} memory={} flush_ms={} settle={}",
-            s.processes, s.initial, s.ending, s.threshold, s.memory, s.flush_ms, s.settle
+            "setup processes={} initial={} ending={} threshold={} memory={} flush_ms={} warm_up={} settle={}",
+            s.processes, s.initial, s.ending, s.threshold, s.memory, s.flush_ms, s.warm_up, s.settle
         )?;
         for op in &self.ops {
             writeln!(f, "{} {}", op.process, op.line())?;
@@ -125,6 +127,7 @@ fn parse_setup<'a>(words: impl Iterator<Item = &'a str>) -> Result<Setup, String
         threshold: 65536,
         memory: 64 << 20,
         flush_ms: 1000,
+        warm_up: 2,
         settle: "close",
     };
     for word in words {
@@ -137,6 +140,7 @@ fn parse_setup<'a>(words: impl Iterator<Item = &'a str>) -> Result<Setup, String
             "threshold" => setup.threshold = number()?,
             "memory" => setup.memory = number()?,
             "flush_ms" => setup.flush_ms = number()?,
+            "warm_up" => setup.warm_up = number()?,
             "settle" => {
                 setup.settle = SETTLE.into_iter().find(|s| *s == value).ok_or(format!("unknown: {word}"))?;
             }

@@ -214,15 +214,17 @@ fn setup() -> BoxedStrategy<Setup> {
         prop_oneof![6 => Just(65536u64), 1 => Just(64u64), 1 => Just(4096u64), 2 => Just(1u64 << 20), 1 => Just(0u64)],
         prop_oneof![2 => Just(256u64 << 10), 1 => Just(512u64 << 10), 3 => Just(1u64 << 20), 2 => Just(4u64 << 20), 3 => Just(64u64 << 20)],
         prop_oneof![4 => Just(1u64), 2 => Just(5u64), 3 => Just(1000u64)],
+        prop_oneof![2 => Just(0u64), 1 => Just(2u64)],
         prop_oneof![6 => Just(SETTLE[0]), 1 => Just(SETTLE[1]), 1 => Just(SETTLE[2])],
     )
-        .prop_map(|(processes, initial, ending, threshold, memory, flush_ms, settle)| Setup {
+        .prop_map(|(processes, initial, ending, threshold, memory, flush_ms, warm_up, settle)| Setup {
             processes,
             initial,
             ending,
             threshold,
             memory,
             flush_ms,
+            warm_up,
             settle,
         })
         .boxed()
