@@ -195,9 +195,16 @@ pub fn drain(args: &DrainArgs) -> Result<(String, ExitCode), Failure> {
         let absolute = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
         paths.push(absolute.map_err(|e| Failure::new(2, format!("{}: {e}", path.display())))?);
     }
+    limits_are_errors();
     let report = admin::drain(&config, &paths, args.all).map_err(|e| Failure::new(1, e.to_string()))?;
     let text = if args.json { drain_json(&report) } else { drain_text(&report) };
     Ok((text, ExitCode::from(u8::from(!report.is_complete()))))
+}
+
+/// Past RLIMIT_FSIZE a write shall fail, which can be told, rather than end the command by a signal.
+fn limits_are_errors() {
+    // SAFETY: ignoring a signal installs no handler.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
 fn drain_json(report: &DrainReport) -> String {
@@ -251,6 +258,7 @@ fn problem(outcome: &Outcome) -> Option<String> {
             let what = io::Error::from_raw_os_error(*errno);
             let remedy = match *errno {
                 libc::ENOSPC | libc::EDQUOT => "make room on its file system",
+                libc::EFBIG => "raise the limit of file sizes (ulimit -f)",
                 libc::EROFS => "make its file system writable",
                 libc::EACCES | libc::EPERM => "run it as the user who wrote the file, with the right to write it",
                 libc::EIO | libc::ESTALE | libc::ENOTCONN | libc::EHOSTDOWN | libc::ETIMEDOUT => {
@@ -273,6 +281,7 @@ fn problem(outcome: &Outcome) -> Option<String> {
 pub fn after_run(config: &Config) -> (Vec<String>, bool) {
     let roots: Vec<PathBuf> =
         config.mounts.iter().map(|m| PathBuf::from(OsStr::from_bytes(&m.root))).collect();
+    limits_are_errors();
     match admin::drain(config, &roots, false) {
         Err(error) => (vec![error.to_string()], true),
         Ok(report) => {

@@ -44,10 +44,10 @@ unsafe fn each(mut at: *mut *mut libc::c_char, mut f: impl FnMut(*mut *mut libc:
         }
         // SAFETY: each entry before the null is a C string that stays as it is during this call.
         let text = unsafe { CStr::from_ptr(entry) }.to_bytes();
-        if text.starts_with(b"IRIS_") {
-            if let Some(eq) = text.iter().position(|b| *b == b'=') {
-                f(at, &text[..eq], &text[eq + 1..]);
-            }
+        if text.starts_with(b"IRIS_")
+            && let Some(eq) = text.iter().position(|b| *b == b'=')
+        {
+            f(at, &text[..eq], &text[eq + 1..]);
         }
         // SAFETY: not yet at the null, so the next element exists.
         at = unsafe { at.add(1) };

@@ -48,7 +48,7 @@ pub fn size(text: &str) -> Result<u64, String> {
 /// A size in its largest exact binary unit: the inverse of [`size`].
 pub fn show_size(bytes: u64) -> String {
     for (unit, shift) in [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-        if bytes >= 1 << shift && bytes % (1 << shift) == 0 {
+        if bytes >= 1 << shift && bytes.is_multiple_of(1 << shift) {
             return format!("{}{unit}", bytes >> shift);
         }
     }

@@ -4,6 +4,7 @@ use super::bed::{Bed, library, outcome};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -108,7 +109,7 @@ fn a_living_writer_is_shown_and_left_alone() {
     assert_eq!(status["staged_files"], 1, "{status}");
     // The engine may let some pieces go straight to the file.
     let staged = status["staged_bytes"].as_u64().unwrap();
-    assert!(staged > 0 && staged <= 6400 && staged % 100 == 0, "{status}");
+    assert!(staged > 0 && staged <= 6400 && staged.is_multiple_of(100), "{status}");
     assert_eq!(
         (&status["mounts"][0]["staged_bytes"], &status["files"][0]["bytes"]),
         (&staged.into(), &staged.into())
@@ -182,6 +183,47 @@ fn what_cannot_be_taken_home_is_told() {
 }
 
 #[test]
+fn a_write_that_fails_is_told_and_nothing_is_lost() {
+    let bed = bed();
+    let file = bed.at("data/file");
+    drop(writing(&bed, &file));
+    let mut command = iris(&bed, &["drain"]);
+    // SAFETY: setrlimit is async-signal-safe and reads a local structure.
+    unsafe {
+        command.pre_exec(|| {
+            match libc::setrlimit(libc::RLIMIT_FSIZE, &libc::rlimit { rlim_cur: 10, rlim_max: 10 }) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    let (code, out, _) = outcome(&mut command);
+    assert!(code == 1 && out.contains("File too large") && out.contains("ulimit -f"), "{out}");
+    assert_eq!(outcome(&mut iris(&bed, &["drain"])).0, 0);
+    assert_eq!(fs::read(&file).unwrap(), whole());
+}
+
+/// The command ends well, but what its child staged cannot be written by `iris run`, whose file sizes it limits.
+#[test]
+fn run_tells_when_something_is_not_home() {
+    let bed = bed();
+    let file = bed.at("data/file");
+    let script = "./writer data/file > out & until [ -s out ]; do sleep 0.05; done; kill -KILL $!; wait; \
+                  prlimit --pid $PPID --fsize=10";
+    let (code, _, err) = outcome(&mut iris(&bed, &["run", "--", "sh", "-c", script]));
+    let words = format!("iris: warning: {}: File too large", file.display());
+    assert!(code == 3 && err.contains(&words) && err.contains("drain again"), "{code} {err}");
+    let script = format!("{script}; exit 7");
+    assert_eq!(
+        outcome(&mut iris(&bed, &["run", "--", "sh", "-c", &script])).0,
+        7,
+        "the command's own code wins"
+    );
+    assert_eq!(outcome(&mut iris(&bed, &["drain"])).0, 0);
+    assert_eq!(fs::read(&file).unwrap(), whole());
+}
+
+#[test]
 fn a_foreign_pool_is_named_and_left_as_it_is() {
     let bed = bed();
     drop(writing(&bed, &bed.at("data/file")));
@@ -201,8 +243,10 @@ fn a_foreign_pool_is_named_and_left_as_it_is() {
 fn run_takes_home_what_its_killed_child_left() {
     let bed = bed();
     let file = bed.at("data/file");
-    let mut run =
-        ready(&mut iris(&bed, &["run", "--", "sh", "-c", "./writer data/file & echo $! > pid; wait $!"]));
+    let mut run = ready(
+        iris(&bed, &["run", "--", "sh", "-c", "./writer data/file & echo $! > pid; wait $!"])
+            .stderr(Stdio::null()),
+    );
     let pid: i32 = fs::read_to_string(bed.at("pid")).unwrap().trim().parse().unwrap();
     // SAFETY: kill has no memory effects; the process is a child of the shell, which has not waited for it yet.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGKILL) }, 0);

@@ -201,10 +201,9 @@ fn unwound(bytes: &[u8], address: u64) -> Vec<(u64, u64)> {
     let mut ranges = Vec::new();
     let mut entries = frames.entries(&bases);
     while let Ok(Some(entry)) = entries.next() {
-        if let CieOrFde::Fde(partial) = entry {
-            if let Ok(fde) = partial.parse(|_, bases, offset| frames.cie_from_offset(bases, offset)) {
-                ranges.push((fde.initial_address(), fde.len()));
-            }
+        let CieOrFde::Fde(partial) = entry else { continue };
+        if let Ok(fde) = partial.parse(|_, bases, offset| frames.cie_from_offset(bases, offset)) {
+            ranges.push((fde.initial_address(), fde.len()));
         }
     }
     ranges
