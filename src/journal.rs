@@ -72,7 +72,7 @@ impl<'p> Journal<'p> {
     }
 
     /// The slot.
-    #[inline]
+    #[cfg(test)]
     pub fn slot(&self) -> &'p Slot {
         self.slot
     }

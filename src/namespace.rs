@@ -42,7 +42,7 @@ pub fn look(path: &[u8], mounts: &[Mount]) -> Look {
     let excluded = |folder: &&[u8]| {
         path.starts_with(folder) && !mounts.iter().any(|m| m.root.starts_with(&folder[..folder.len() - 1]))
     };
-    if EXCLUDED.iter().any(|f| excluded(&f)) { Look::Excluded } else { Look::Unknown }
+    if EXCLUDED.iter().any(excluded) { Look::Excluded } else { Look::Unknown }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! the kernel answers with EBADF. No function takes ownership of one unless its name says so.
 
 use crate::errno::Errno;
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use std::ffi::CStr;
 
@@ -18,11 +18,6 @@ impl OwnFd {
     /// The number.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
-    }
-
-    /// Gives up ownership: the descriptor stays open for the rest of the process.
-    pub fn leak(self) -> RawFd {
-        self.0.into_raw_fd()
     }
 }
 
@@ -57,15 +52,6 @@ pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
         Ok(high) => OwnFd(high),
         Err(_) => fd,
     }
-}
-
-/// Takes over a descriptor number as our own.
-///
-/// # Safety
-/// `fd` is open and nobody else closes it.
-pub unsafe fn own(fd: RawFd) -> OwnFd {
-    // SAFETY: by this function's contract.
-    OwnFd(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// fstat.
@@ -143,16 +129,6 @@ pub fn seek_to(fd: RawFd, offset: u64) -> Result<u64> {
 /// The kernel's own offset.
 pub fn tell(fd: RawFd) -> Result<u64> {
     Ok(rustix::fs::tell(borrow(fd))?)
-}
-
-/// fsync.
-pub fn fsync(fd: RawFd) -> Result<()> {
-    Ok(rustix::fs::fsync(borrow(fd))?)
-}
-
-/// Status flags (F_GETFL).
-pub fn status_flags(fd: RawFd) -> Result<i32> {
-    Ok(rustix::fs::fcntl_getfl(borrow(fd))?.bits() as i32)
 }
 
 /// Whether FD_CLOEXEC is set; an unopened number counts as set (nothing is inherited).

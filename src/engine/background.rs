@@ -46,11 +46,13 @@ fn plenty(file: &Arc<File>) {
     if is_due(file, bytes) && CALL.load(Ordering::Relaxed) == 0 {
         call();
     }
-    if bytes >= LIMIT && !file.is_scattered() && file.flush_speed() >= FAST {
-        if let Err(e) = file.flush() {
-            report::add(Count::FlushErrors, 1);
-            file.keep_error(e);
-        }
+    if bytes >= LIMIT
+        && !file.is_scattered()
+        && file.flush_speed() >= FAST
+        && let Err(e) = file.flush()
+    {
+        report::add(Count::FlushErrors, 1);
+        file.keep_error(e);
     }
 }
 

@@ -9,7 +9,7 @@ use super::description::{Found, Mode, State, get};
 use super::state::{EXITING, Engine, engine};
 use crate::config::Consistency;
 use crate::errno::Errno;
-use crate::file::{At, File, Staged};
+use crate::file::{At, FARTHEST, File, Staged};
 use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
 use crate::sys;
@@ -17,8 +17,6 @@ use iris_mappers::{Place, Router};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// Offsets beyond this are left to the kernel, which knows the largest of each file system.
-const FARTHEST: u64 = 1 << 42;
 /// Addresses outside these are never a program's buffer; the kernel answers EFAULT. Within them, a buffer that is
 /// not mapped is met as by any library function: with SIGSEGV.
 const LOWEST: usize = 65_536;
@@ -72,7 +70,7 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
     let file: &File = unsafe { &*Arc::as_ptr(shared) };
     let place = if state.appends() { At::End } else { At::Offset(at.unwrap_or(state.offset)) };
     let route = Router { threshold: file.mount().threshold }.place(len as u64);
-    if route == Place::Overlay && !matches!(place, At::Offset(o) if o + len as u64 > FARTHEST) {
+    if route == Place::Overlay {
         // SAFETY: by this function's contract.
         match unsafe { file.stage_or_flush(fd, place, buf, len) } {
             Ok(Staged::Done(offset)) => {
@@ -289,7 +287,7 @@ unsafe fn read_file(file: &File, fd: i32, offset: u64, buf: *mut u8, len: usize)
 unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
     let Some(engine) = engine() else { return Answer::Kernel };
     let caching = engine.config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
-    if !engine.anything_staged() && !(caching && state.mode == Mode::Fresh) {
+    if !(engine.anything_staged() || caching && state.mode == Mode::Fresh) {
         return Answer::Kernel;
     }
     let file = match attach::standing(engine, &mut state, fd) {

@@ -27,6 +27,9 @@ pub use flush::{ByName, settle_by_name};
 /// `Slot::base_size` before anybody asked.
 const UNKNOWN: u64 = u64::MAX;
 
+/// Offsets beyond this are left to the kernel, which knows the largest of each file system.
+pub const FARTHEST: u64 = 1 << 42;
+
 /// Where a write goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
@@ -358,6 +361,9 @@ impl File {
             At::Offset(o) => o,
             At::End => self.end_of_file(&locked, fd)?,
         };
+        if offset + len as u64 > FARTHEST {
+            return Ok(Staged::Pass(Bypass::Limit));
+        }
         // SAFETY: the slot is locked and the caller vouches for the memory.
         match unsafe { journal.append(offset, src, len) } {
             Ok(()) => {

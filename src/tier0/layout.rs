@@ -193,7 +193,7 @@ impl Geometry {
     }
 
     /// Length of the pool file.
-    pub fn len(self) -> usize {
+    pub fn file_len(self) -> usize {
         self.blocks_at() + self.memory_blocks as usize * BLOCK
     }
 }
@@ -213,7 +213,7 @@ mod tests {
         assert!(g.names_at() >= Geometry::OWNERS_AT + 9 * 8);
         assert!(g.blocks_at() >= g.names_at() + SLOTS * NAME);
         assert_eq!(g.blocks_at() % BLOCK, 0);
-        assert_eq!(g.len(), g.blocks_at() + 7 * BLOCK);
+        assert_eq!(g.file_len(), g.blocks_at() + 7 * BLOCK);
     }
 
     #[test]

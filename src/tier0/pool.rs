@@ -80,7 +80,10 @@ pub struct Pool {
     base: *mut u8,
     storage: *mut u8,
     geometry: Geometry,
-    fd: OwnFd,
+    /// Device and inode numbers of the pool's file and its storage file.
+    identities: Vec<(u64, u64)>,
+    /// `None` for a pool in plain memory.
+    fd: Option<OwnFd>,
     storage_fd: Option<OwnFd>,
     path: PathBuf,
 }
@@ -198,7 +201,7 @@ impl Pool {
         let draft_name = c_path(&draft).map_err(file)?;
         let made = (|| {
             let fd = sys::open(&draft_name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
-            rustix::fs::ftruncate(borrow(&fd), geometry.len() as u64)?;
+            rustix::fs::ftruncate(borrow(&fd), geometry.file_len() as u64)?;
             sys::reserve(fd.raw(), 0, geometry.names_at() as u64)?;
             let base = sys::map_shared(fd.raw(), 4096)?;
             // SAFETY: the mapping is one page, new and zeroed, and holds a superblock; the draft is ours alone.
@@ -253,7 +256,8 @@ impl Pool {
             base,
             storage: std::ptr::null_mut(),
             geometry,
-            fd,
+            identities: vec![(st.st_dev, st.st_ino)],
+            fd: Some(fd),
             storage_fd: None,
             path: path.to_owned(),
         };
@@ -265,10 +269,12 @@ impl Pool {
             let at = |source| PoolError::File { path: storage.to_owned(), source };
             let name = c_path(storage).map_err(at)?;
             let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(at)?;
-            if (sys::fstat(fd.raw()).map_err(at)?.st_size as usize) < storage_blocks * BLOCK {
+            let st = sys::fstat(fd.raw()).map_err(at)?;
+            if (st.st_size as usize) < storage_blocks * BLOCK {
                 return Err(damaged("its storage file is too short"));
             }
             pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK).map_err(at)?;
+            pool.identities.push((st.st_dev, st.st_ino));
             pool.storage_fd = Some(sys::out_of_the_way(fd));
         }
         Ok(pool)
@@ -278,17 +284,16 @@ impl Pool {
     #[cfg(test)]
     pub(crate) fn in_memory(memory_blocks: u32) -> Pool {
         let geometry = Geometry { memory_blocks, blocks: memory_blocks };
-        let layout = std::alloc::Layout::from_size_align(geometry.len(), 4096).expect("layout");
+        let layout = std::alloc::Layout::from_size_align(geometry.file_len(), 4096).expect("layout");
         // SAFETY: the layout has a size; the memory is leaked with the test.
         let base = unsafe { std::alloc::alloc_zeroed(layout) };
-        // SAFETY: /dev/null is opened here and owned by the pool. Under Miri no descriptor is ever used.
-        let fd = unsafe { sys::own(if cfg!(miri) { 1 << 20 } else { null_fd() }) };
         let pool = Pool {
             populated: (0..memory_blocks).map(|_| AtomicU8::new(u8::MAX)).collect(),
             base,
             storage: std::ptr::null_mut(),
             geometry,
-            fd,
+            identities: Vec::new(),
+            fd: None,
             storage_fd: None,
             path: PathBuf::new(),
         };
@@ -306,13 +311,13 @@ impl Pool {
 
     /// The pool's own descriptors, which the program must not close.
     pub fn descriptors(&self) -> [i32; 2] {
-        [self.fd.raw(), self.storage_fd.as_ref().map_or(-1, OwnFd::raw)]
+        [self.raw_fd(), self.storage_fd.as_ref().map_or(-1, OwnFd::raw)]
     }
 
     /// Whether the pool file still has its name: without it, later processes would make another pool and not
     /// see what is staged here.
     pub fn still_named(&self) -> bool {
-        sys::fstat(self.fd.raw()).is_ok_and(|s| s.st_nlink > 0)
+        self.is_own(self.raw_fd()) && sys::fstat(self.raw_fd()).is_ok_and(|s| s.st_nlink > 0)
     }
 
     /// Number and size of blocks.
@@ -523,12 +528,12 @@ impl Pool {
             }
             if self.reserved(block).load(Ordering::Acquire) == 0 {
                 let (fd, at) = if block < self.geometry.memory_blocks {
-                    (self.fd.raw(), self.geometry.blocks_at() + block as usize * BLOCK)
+                    (self.raw_fd(), self.geometry.blocks_at() + block as usize * BLOCK)
                 } else {
                     let fd = self.storage_fd.as_ref().map_or(-1, OwnFd::raw);
                     (fd, (block - self.geometry.memory_blocks) as usize * BLOCK)
                 };
-                if fd < 0 || sys::reserve(fd, at as u64, BLOCK as u64).is_err() {
+                if !self.is_own(fd) || sys::reserve(fd, at as u64, BLOCK as u64).is_err() {
                     owner.store(0, Ordering::Release);
                     // Memory is full below us; the storage tier, if any, may not be.
                     if block < self.geometry.memory_blocks && n > self.geometry.memory_blocks {
@@ -560,6 +565,12 @@ impl Pool {
             // SAFETY: the range lies in the block, which lies in the mapping.
             unsafe { sys::populate(self.block_ptr(block).add(from), steps as usize * STEP - from) };
         }
+    }
+
+    /// Whether a number still means one of the pool's files: a program may close descriptors that it does not
+    /// know, and get the number for a file of its own.
+    fn is_own(&self, fd: i32) -> bool {
+        fd >= 0 && sys::fstat(fd).is_ok_and(|s| self.identities.contains(&(s.st_dev, s.st_ino)))
     }
 
     /// Gives a block back.
@@ -598,12 +609,11 @@ impl Pool {
     /// Remembers under which name a slot's file was opened. The slot's lock is held.
     pub fn set_name(&self, slot: u32, name: &[u8]) {
         let at = self.geometry.names_at() + slot as usize * NAME;
-        if name.len() >= NAME
-            || self.base_is_plain_memory()
-            || sys::reserve(self.fd.raw(), at as u64, NAME as u64).is_err()
-        {
+        if !self.is_own(self.raw_fd()) || sys::reserve(self.raw_fd(), at as u64, NAME as u64).is_err() {
             return;
         }
+        // A name that does not fit is no name; that of an earlier file would be a wrong one.
+        let name = if name.len() < NAME { name } else { b"" };
         // SAFETY: the slot's NAME bytes lie inside the mapping, are reserved (no SIGBUS) and are only touched
         // under the slot's lock.
         unsafe {
@@ -619,7 +629,7 @@ impl Pool {
             return Vec::new();
         }
         let at = self.geometry.names_at() + slot as usize * NAME;
-        if sys::reserve(self.fd.raw(), at as u64, NAME as u64).is_err() {
+        if sys::reserve(self.raw_fd(), at as u64, NAME as u64).is_err() {
             return Vec::new();
         }
         // SAFETY: as in `set_name`; the bytes are read up to the first zero within NAME.
@@ -628,7 +638,11 @@ impl Pool {
     }
 
     fn base_is_plain_memory(&self) -> bool {
-        self.path.as_os_str().is_empty()
+        self.fd.is_none()
+    }
+
+    fn raw_fd(&self) -> i32 {
+        self.fd.as_ref().map_or(-1, OwnFd::raw)
     }
 }
 
@@ -639,7 +653,7 @@ impl Drop for Pool {
         }
         // SAFETY: dropping needs exclusive ownership, so nobody holds a reference into the mappings.
         unsafe {
-            sys::unmap(self.base, self.geometry.len());
+            sys::unmap(self.base, self.geometry.file_len());
             if !self.storage.is_null() {
                 sys::unmap(
                     self.storage,
@@ -667,11 +681,6 @@ impl Surroundings for Pool {
 fn borrow(fd: &OwnFd) -> rustix::fd::BorrowedFd<'_> {
     // SAFETY: the descriptor is owned and outlives the borrow.
     unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.raw()) }
-}
-
-#[cfg(test)]
-fn null_fd() -> i32 {
-    sys::open(c"/dev/null", OFlags::RDWR, 0).expect("/dev/null").leak()
 }
 
 fn holder_identity(value: u64) -> Identity {
@@ -706,7 +715,7 @@ fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str>
         return Err("made by another user");
     }
     let geometry = Geometry { memory_blocks, blocks };
-    if geometry.len() != len {
+    if geometry.file_len() != len {
         return Err("wrong length");
     }
     Ok(geometry)
