@@ -67,6 +67,10 @@ impl Log {
         let bytes = std::fs::read(path)?;
         let words: Vec<u64> =
             bytes.chunks_exact(8).map(|c| u64::from_le_bytes(c.try_into().expect("eight bytes"))).collect();
+        if words.len() < 2 {
+            // Killed while it made the log.
+            return Ok(Log { returned: Vec::new(), in_flight: None });
+        }
         let op = |i: usize| {
             let w = &words[2 + 4 * i..];
             Op { kind: w[0], at: w[1], len: w[2], tag: w[3] }

@@ -15,7 +15,7 @@
 #include <sys/un.h>
 
 int slot_fd[SLOTS];
-unsigned char *buffer, *cliff;
+unsigned char *buffer;
 
 static const char *socket_path, *directory;
 static int index_of_self, relative, control;
@@ -248,13 +248,9 @@ int main(int argc, char **argv)
 		slot_fd[i] = argc > 6 + i ? atoi(argv[6 + i]) : -1;
 	signal(SIGCHLD, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
-	unsigned char *room = mmap(NULL, 2 * BIG + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (room == MAP_FAILED)
+	buffer = mmap(NULL, BIG, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (buffer == MAP_FAILED)
 		die("mmap");
-	buffer = room;
-	cliff = room + BIG;
-	if (mprotect(cliff + BIG, 8192, PROT_NONE) < 0)
-		die("mprotect");
 	if (argc > 5) {
 		control = atoi(argv[5]);
 		for (int i = 0; i < SLOTS; i++)

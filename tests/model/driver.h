@@ -15,9 +15,8 @@ enum { SLOTS = 4, STREAMS = 3, MAPS = 2, FILES = 6, ARGS = 8, BIG = 3 << 20, QUI
 
 /* Descriptors, -1 where a slot is empty. */
 extern int slot_fd[SLOTS];
-/* The two buffers of BIG bytes, page-aligned, the second followed by a page that cannot be touched. */
+/* A buffer of BIG bytes, page-aligned. */
 extern unsigned char *buffer;
-extern unsigned char *cliff;
 
 /* The path of file number n, absolute or relative as this process was told. */
 const char *path_of(long n);
