@@ -1,8 +1,7 @@
 //! Hooks that look at or change what a file is rather than what it holds: stat, times, mode, owner, extended
 //! attributes, length, blocks, durability.
 
-use crate::descriptors::highest_descriptor;
-use crate::guard::{fail, inside, int, live, tell};
+use crate::guard::{concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use crate::real::raw;
@@ -27,11 +26,10 @@ fn corrected(result: c_int, st: *mut Stat) -> c_int {
 
 /// fstat(2) round `real`.
 fn looking(fd: c_int, st: *mut Stat, real: impl FnOnce() -> c_int) -> c_int {
-    if !live() {
-        return real();
-    }
-    if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
-        return int(fail(e));
+    if concerns(fd) {
+        if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
+            return int(fail(e));
+        }
     }
     corrected(real(), st)
 }
@@ -60,7 +58,7 @@ fn changing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
 }
 
 fn touching(fd: c_int, what: Touch, real: impl FnOnce() -> c_int) -> c_int {
-    if live() {
+    if concerns(fd) {
         if let Err(e) = tell(|| engine::touch(fd, what)) {
             return int(fail(e));
         }
@@ -70,7 +68,7 @@ fn touching(fd: c_int, what: Touch, real: impl FnOnce() -> c_int) -> c_int {
 
 /// As `changing`, for the functions that return the error instead of setting `errno`.
 fn changing_returned(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
-    if live() {
+    if concerns(fd) {
         if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) {
             return e.0;
         }
@@ -101,7 +99,7 @@ fn changing_at(dir: c_int, path: *const c_char, flags: c_int, real: impl FnOnce(
 /// sync(2) and syncfs(2) mean every file that this process has open.
 fn sync_all() -> Result<(), ::engine::errno::Errno> {
     let mut result = Ok(());
-    for fd in 0..highest_descriptor() as c_int {
+    for fd in 0..engine::above_all() {
         if inside(|| engine::is_mounted(fd)).unwrap_or(false) {
             result = result.and(tell(|| engine::touch(fd, Touch::Sync)));
         }

@@ -1,6 +1,6 @@
 //! Hooks that end, copy or lock a descriptor, and the two that do anything (fcntl, ioctl).
 
-use crate::guard::{ask, fail, inside, int, live, tell};
+use crate::guard::{ask, concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::real::raw;
 use ::engine::engine::{self, Answer, Touch};
@@ -27,34 +27,28 @@ pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
 
 /// Forgets descriptors `first..=last` and calls `close` on each stretch between Iris's own ones.
 fn closing_range(first: c_uint, last: c_uint, mut close: impl FnMut(c_uint, c_uint) -> c_int) -> c_int {
-    let end = last.min(highest_descriptor());
+    for fd in first..last.saturating_add(1).min(engine::above_all() as c_uint) {
+        if engine::knows(fd as c_int) {
+            // close_range reports no error of a single close, nor does this.
+            let _ = tell(|| engine::before_close(fd as c_int));
+        }
+    }
+    let mut own = inside(engine::own_descriptors).unwrap_or([-1; 2]);
+    own.sort_unstable();
     let mut start = first;
     let mut result = 0;
-    let mut fd = first;
-    while fd <= end {
-        if inside(|| engine::is_own_descriptor(fd as c_int)).unwrap_or(false) {
+    for fd in own.into_iter().filter(|&fd| fd >= 0).map(|fd| fd as c_uint) {
+        if (start..=last).contains(&fd) {
             if fd > start && close(start, fd - 1) != 0 {
                 result = -1;
             }
             start = fd + 1;
-        } else {
-            // close_range reports no error of a single close, nor does this.
-            let _ = tell(|| engine::before_close(fd as c_int));
         }
-        fd += 1;
     }
     if start <= last && close(start, last) != 0 {
         result = -1;
     }
     result
-}
-
-/// No descriptor of this process is above this number.
-pub fn highest_descriptor() -> c_uint {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a valid place for the answer.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    limit.rlim_max.clamp(1024, 1 << 20) as c_uint
 }
 
 /// After a duplicate was made.
@@ -103,7 +97,7 @@ fn absolute(fd: c_int, lock: &Lock) -> Option<Lock> {
 
 /// fcntl(2) round `real`, which takes the argument.
 pub fn controlling(fd: c_int, command: c_int, argument: usize, real: impl Fn(usize) -> c_int) -> c_int {
-    if !live() {
+    if !concerns(fd) {
         return real(argument);
     }
     match command {
@@ -148,6 +142,8 @@ pub fn controlling(fd: c_int, command: c_int, argument: usize, real: impl Fn(usi
 
 // Requests that neither read nor change a file's bytes, sizes or blocks; see ioctl_list(2).
 const FIONREAD: c_ulong = 0x541b;
+const FICLONE: c_ulong = 0x4004_9409;
+const FICLONERANGE: c_ulong = 0x4020_940d;
 const HARMLESS: &[c_ulong] = &[
     0x5401,      // TCGETS, which is isatty
     0x5413,      // TIOCGWINSZ
@@ -161,7 +157,10 @@ const HARMLESS: &[c_ulong] = &[
 
 /// ioctl(2) round `real`.
 pub fn requesting(fd: c_int, request: c_ulong, argument: usize, real: impl Fn() -> c_int) -> c_int {
-    if !live() || HARMLESS.contains(&request) {
+    if !concerns(fd) && request != FICLONE && request != FICLONERANGE
+        || !live()
+        || HARMLESS.contains(&request)
+    {
         return real();
     }
     if request == FIONREAD {
@@ -171,8 +170,6 @@ pub fn requesting(fd: c_int, request: c_ulong, argument: usize, real: impl Fn() 
         return real();
     }
     // FICLONE and FICLONERANGE name a second file in the argument: its bytes must be in place too.
-    const FICLONE: c_ulong = 0x4004_9409;
-    const FICLONERANGE: c_ulong = 0x4020_940d;
     let source = match request {
         FICLONE => Some(argument as c_int),
         // SAFETY: the argument points to a file_clone_range, whose first field is the descriptor (64 bits).

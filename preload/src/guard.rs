@@ -38,6 +38,12 @@ pub fn live() -> bool {
     mounted() && unsafe { *depth() } == 0
 }
 
+/// Whether this call on a descriptor may ask the engine: as [`live`], and the engine has heard of the descriptor.
+#[inline(always)]
+pub fn concerns(fd: c_int) -> bool {
+    mounted() && ::engine::engine::knows(fd) && live()
+}
+
 /// The address of this thread's depth.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
@@ -78,19 +84,29 @@ static KEEP: unsafe extern "C" fn() -> *mut u32 = iris_depth_address;
 #[inline(always)]
 pub fn inside<R>(f: impl FnOnce() -> R) -> Option<R> {
     let depth = depth();
-    let errno = Errno::last();
+    let errno = errno_place();
+    // SAFETY: this thread's errno.
+    let before = unsafe { *errno };
     // SAFETY: this thread's own depth; a signal handler that interrupts leaves it as it found it.
     unsafe { depth.write_volatile(*depth + 1) };
     let result = catch_unwind(AssertUnwindSafe(f)).ok();
     // SAFETY: as above.
     unsafe { depth.write_volatile(*depth - 1) };
-    errno.set();
+    // SAFETY: as above.
+    unsafe { *errno = before };
     // A signal that came before the line above has been put off and counted; one that comes after it runs at once.
     // SAFETY: the count lies behind the depth.
     if unsafe { depth.add(1).read_volatile() } != 0 {
         come_out(depth);
     }
     result
+}
+
+/// Where this thread's errno lies. (The address, unlike the value, may be asked for once and kept.)
+#[inline(always)]
+fn errno_place() -> *mut c_int {
+    // SAFETY: no preconditions.
+    unsafe { libc::__errno_location() }
 }
 
 #[cold]

@@ -1,7 +1,7 @@
 //! Hooks for calls after which bytes move where no hook sees them: maps, transfers inside the kernel,
 //! asynchronous I/O, descriptors sent over a socket. The file leaves the overlay first.
 
-use crate::guard::{fail, int, live, tell};
+use crate::guard::{concerns, fail, int, live, tell};
 use crate::hook::hooks;
 use crate::real::raw;
 use ::engine::engine::{self, Touch};
@@ -11,6 +11,9 @@ use libc::{aiocb, c_int, c_uint, c_void, msghdr, off_t, size_t, ssize_t};
 
 /// The file leaves the overlay for `reason`.
 fn leaving(fd: c_int, reason: Bypass) -> Result<(), Errno> {
+    if !concerns(fd) {
+        return Ok(());
+    }
     tell(|| engine::touch(fd, Touch::Leave(reason)))
 }
 

@@ -2,7 +2,7 @@
 //! without any call that does: once the process has one, no mounted file of its stays in the overlay.
 
 use crate::guard::{inside, live, tell};
-use crate::{descriptors, real};
+use crate::real;
 use ::engine::engine::{self, Touch};
 use ::engine::errno::Errno;
 use ::engine::report::Bypass;
@@ -30,7 +30,7 @@ pub fn ring_comes() {
     if !live() || RING.swap(true, Ordering::Relaxed) {
         return;
     }
-    for fd in 0..descriptors::highest_descriptor() as c_int {
+    for fd in 0..engine::above_all() {
         if inside(|| engine::is_mounted(fd)).unwrap_or(false) {
             leave(fd);
         }

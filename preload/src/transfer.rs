@@ -1,6 +1,6 @@
 //! Hooks that move bytes between a descriptor and the program's memory, and the file offset.
 
-use crate::guard::{ask, cancellation_point, fail, live, readable, tell};
+use crate::guard::{ask, cancellation_point, concerns, fail, readable, tell};
 use crate::hook::hooks;
 use crate::real::raw;
 use ::engine::engine::{self, Answer, Touch};
@@ -19,7 +19,7 @@ pub fn settle(answer: Answer, real: impl FnOnce() -> ssize_t) -> ssize_t {
 /// read(2) round `real`.
 #[inline(always)]
 pub fn reading(fd: c_int, buf: *mut c_void, len: size_t, real: impl FnOnce() -> ssize_t) -> ssize_t {
-    if !live() {
+    if !concerns(fd) {
         return real();
     }
     cancellation_point();
@@ -30,7 +30,7 @@ pub fn reading(fd: c_int, buf: *mut c_void, len: size_t, real: impl FnOnce() -> 
 /// write(2) round `real`.
 #[inline(always)]
 pub fn writing(fd: c_int, buf: *const c_void, len: size_t, real: impl FnOnce() -> ssize_t) -> ssize_t {
-    if !live() {
+    if !concerns(fd) {
         return real();
     }
     cancellation_point();
@@ -46,7 +46,7 @@ fn reading_at(
     at: off_t,
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    if !live() || at < 0 {
+    if !concerns(fd) || at < 0 {
         return real();
     }
     cancellation_point();
@@ -63,7 +63,7 @@ fn scattering(
     flags: c_int,
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    if !live() || !readable(iov.cast()) {
+    if !concerns(fd) || !readable(iov.cast()) {
         return real();
     }
     cancellation_point();
@@ -80,7 +80,7 @@ fn gathering(
     flags: c_int,
     real: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    if !live() || !readable(iov.cast()) {
+    if !concerns(fd) || !readable(iov.cast()) {
         return real();
     }
     cancellation_point();
@@ -129,7 +129,7 @@ hooks! {
     }
 
     fn pwrite | pwrite64 | __pwrite64(fd: c_int, buf: *const c_void, len: size_t, at: off_t) -> ssize_t, real => {
-        if !live() || at < 0 { return real(fd, buf, len, at); }
+        if !concerns(fd) || at < 0 { return real(fd, buf, len, at); }
         cancellation_point();
         // SAFETY: the program promised pwrite(2) that the buffer is readable.
         settle(ask(|| unsafe { engine::pwrite(fd, buf.cast(), len, at) }), || real(fd, buf, len, at))
@@ -158,7 +158,7 @@ hooks! {
 /// lseek(2) round `real`. Holes and data are the kernel's to find, once staged bytes are in the file.
 #[inline(always)]
 pub fn seeking(fd: c_int, offset: off_t, whence: c_int, real: impl FnOnce() -> off_t) -> off_t {
-    if !live() {
+    if !concerns(fd) {
         return real();
     }
     if whence == libc::SEEK_DATA || whence == libc::SEEK_HOLE {

@@ -105,6 +105,11 @@ pub fn known(fd: i32) -> bool {
     (fd as usize) < MOST && !TABLE[fd as usize].load(Ordering::Acquire).is_null()
 }
 
+/// One above the highest number that has ever been in the table.
+pub fn above_all() -> i32 {
+    TOP.load(Ordering::Acquire) as i32
+}
+
 /// The outcome of asking for a description.
 pub enum Found {
     /// The number is none of ours.

@@ -63,6 +63,18 @@ pub fn active() -> bool {
     state::engine().is_some()
 }
 
+/// Whether the engine has an entry for this descriptor: one load. Where it has none, every call on the descriptor
+/// is the kernel's.
+#[inline]
+pub fn knows(fd: c_int) -> bool {
+    description::known(fd)
+}
+
+/// No descriptor that the engine knows has this number or a higher one.
+pub fn above_all() -> c_int {
+    description::above_all()
+}
+
 /// Before the kernel opens, truncates or otherwise changes by name: if the open would truncate (`flags` with
 /// O_TRUNC) or `flags` is 0 (truncate, utimensat, chmod, setxattr … by path), bytes staged for that file go
 /// home first. Costs one load while nothing is staged on the node.
@@ -95,7 +107,9 @@ fn settle(engine: &state::Engine, id: (u64, u64)) -> Result<(), Errno> {
             engine.log(1, || damaged(&name));
             Err(Errno(libc::EIO))
         }
-        (_, file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Gone) => Ok(()),
+        (_, file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Removed(_) | file::ByName::Gone) => {
+            Ok(())
+        }
     }
 }
 
@@ -481,11 +495,50 @@ pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
+/// Before a name is removed or replaced (unlink, remove, rename's target): the file whose last name that is, if
+/// something may be staged for it. Give it to [`removed`] when the call has succeeded.
+pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
+    let engine = state::engine()?;
+    if !engine.anything_staged() {
+        return None;
+    }
+    let st = sys::statat(dirfd, path, false).ok()?;
+    (st.st_mode & libc::S_IFMT == libc::S_IFREG && st.st_nlink == 1).then_some((st.st_dev, st.st_ino))
+}
+
+/// A file has lost its last name: what is staged for it matters only to those who have it open, and goes with
+/// the last of them.
+pub fn removed(id: (u64, u64)) {
+    if let Some(pool) = state::engine().and_then(|e| e.open_pool())
+        && let Some(slot) = pool.find(id.0, id.1)
+    {
+        file::mark_removed(pool, slot, id);
+    }
+}
+
+/// Before the process gets a limit on file sizes (RLIMIT_FSIZE): what is staged goes home while it still may,
+/// and from then on the kernel enforces the limit on each write.
+pub fn before_size_limit() {
+    io::LIMITED.store(true, Ordering::Release);
+    if let Some(engine) = state::engine() {
+        for file in engine.files() {
+            if let Err(e) = file.flush() {
+                file.keep_error(e);
+            }
+        }
+    }
+}
+
 /// After chdir or fchdir succeeded.
 pub fn directory_changed() {
     if let Some(engine) = state::engine() {
         engine.forget_cwd();
     }
+}
+
+/// The engine's own descriptors; −1 stands for none.
+pub fn own_descriptors() -> [c_int; 2] {
+    state::engine().and_then(|e| e.open_pool()).map_or([-1; 2], |p| p.descriptors())
 }
 
 /// Descriptors of the engine's own that close_range, closefrom and close loops must leave alone.

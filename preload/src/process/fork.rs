@@ -2,7 +2,6 @@
 //! A vfork child runs in its parent's memory. While no mounted file is open it does so with its hooks switched
 //! off; otherwise it becomes a fork whose parent waits, as after vfork, until the child calls exec or exits.
 
-use crate::descriptors::highest_descriptor;
 use crate::guard::{enter_vfork_child, in_vfork_child, inside, leave_vfork_child, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
@@ -57,7 +56,7 @@ pub fn register() {
 
 /// Whether this process has a mounted file open.
 fn any_mounted() -> bool {
-    inside(|| (0..highest_descriptor() as c_int).any(engine::is_mounted)).unwrap_or(true)
+    inside(|| (0..engine::above_all()).any(engine::is_mounted)).unwrap_or(true)
 }
 
 /// What `vfork` does: a plain vfork that is none of our business, one with hooks off, or a fork.
@@ -258,7 +257,7 @@ hooks! {
             return real(run, stack, flags, argument, parent_tid, tls, child_tid);
         }
         // Like vfork, but the child has a stack of its own and cannot be turned into a fork.
-        for fd in 0..highest_descriptor() as c_int {
+        for fd in 0..engine::above_all() {
             let _ = tell(|| engine::touch(fd, Touch::Leave(Bypass::Inherited)));
         }
         enter_vfork_child();
