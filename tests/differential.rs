@@ -19,7 +19,7 @@ const MOUNTS: &[Variant] = &[
 ];
 
 const fn mounts(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
-    Variant { name, place: Place::Path, env, shared: true, stages: true }
+    Variant { name, place: Place::Path, env, shared: true, stages: true, drain: false }
 }
 
 macro_rules! programs {
@@ -57,6 +57,7 @@ programs! {
     other_doors = together("other_doors");
     special_open = alone("special_open");
     errors = together("errors");
+    bad_buffers = alone("bad_buffers");
     stdio_modes = alone("stdio_modes");
     stdio_text = alone("stdio_text");
     stdio_fd = together("stdio_fd");

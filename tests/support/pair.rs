@@ -33,23 +33,31 @@ pub struct Variant {
     pub env: &'static [(&'static str, &'static str)],
     /// Whether other processes see writes at once (`posix` consistency).
     pub shared: bool,
-    /// Whether small writes are staged at all, so that a report without any means that Iris did not work.
+    /// Whether small writes are staged from the first, so that a report without any means that Iris did not work.
     pub stages: bool,
+    /// Whether `iris drain` runs before the trees are compared: files may settle after their close.
+    pub drain: bool,
 }
 
-const fn variant(name: &'static str, place: Place, env: &'static [(&'static str, &'static str)]) -> Variant {
-    Variant { name, place, env, shared: true, stages: true }
+type Env = &'static [(&'static str, &'static str)];
+
+const fn variant(name: &'static str, place: Place, env: Env) -> Variant {
+    Variant { name, place, env, shared: true, stages: true, drain: false }
 }
-const fn session(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
-    Variant { name, place: Place::Path, env, shared: false, stages: true }
+const fn session(name: &'static str, env: Env) -> Variant {
+    Variant { shared: false, ..variant(name, Place::Path, env) }
 }
-const fn unstaged(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
-    Variant { name, place: Place::Path, env, shared: true, stages: false }
+const fn unstaged(name: &'static str, env: Env) -> Variant {
+    Variant { stages: false, ..variant(name, Place::Path, env) }
+}
+const fn settled_later(name: &'static str, env: Env) -> Variant {
+    Variant { drain: true, ..variant(name, Place::Path, env) }
 }
 
-/// All variants.
+/// All variants. Unless one says otherwise, staging begins with the first write.
 pub const VARIANTS: &[Variant] = &[
     variant("plain", Place::Path, &[("IRIS_MOUNT", "{d}")]),
+    unstaged("defaults", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_WARM_UP", "2")]),
     unstaged("threshold-0", &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "0")]),
     unstaged("threshold-1", &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "1")]),
     variant("threshold-4096", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_THRESHOLD", "4096")]),
@@ -58,6 +66,8 @@ pub const VARIANTS: &[Variant] = &[
     variant("flush-1ms", Place::Path, &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")]),
     session("session", &[("IRIS_MOUNT", "{d}"), ("IRIS_CONSISTENCY", "session")]),
     session("relaxed", &[("IRIS_MOUNT", "{d}"), ("IRIS_CONSISTENCY", "relaxed")]),
+    settled_later("settle-background", &[("IRIS_MOUNT", "{d}"), ("IRIS_SETTLE", "background")]),
+    settled_later("settle-drain", &[("IRIS_MOUNT", "{d}"), ("IRIS_SETTLE", "drain")]),
     variant("link", Place::Link, &[("IRIS_MOUNT", "{d}")]),
     variant("mount-by-link", Place::Path, &[("IRIS_MOUNT", "{link}")]),
     variant("cwd", Place::Cwd, &[("IRIS_MOUNT", "{d}")]),
@@ -174,6 +184,7 @@ impl Scene {
         fs::create_dir_all(&tier0).expect("make a Tier 0 folder in /dev/shm");
         let mut env: Vec<(OsString, OsString)> = vec![
             ("IRIS_TIER0_PATH".into(), tier0.clone().into()),
+            ("IRIS_TIER0_WARM_UP".into(), "0".into()),
             ("IRIS_REPORT".into(), self.report().into()),
         ];
         self.tier0 = Some(tier0);
@@ -203,8 +214,8 @@ impl Scene {
             .sum()
     }
 
-    /// What lies in the Tier 0 folder that should not: anything but the pool's own files.
-    pub fn left_in_tier0(&self) -> Vec<String> {
+    /// What lies in the Tier 0 folder that should not: anything but the pool's folder, and staged bytes.
+    pub fn left_in_tier0(&self, env: &[(OsString, OsString)]) -> Vec<String> {
         let Some(tier0) = &self.tier0 else { return Vec::new() };
         let mut odd = Vec::new();
         for entry in fs::read_dir(tier0).expect("list the Tier 0 folder") {
@@ -214,8 +225,29 @@ impl Scene {
                 odd.push(format!("Tier 0 folder holds {name}"));
             }
         }
+        let status = iris(&["status", "--json"], env);
+        // One number of the whole pool stands before those of each mount in no order: all must be 0.
+        for (key, number) in status.lines().filter_map(|l| l.trim().trim_end_matches(',').split_once(": ")) {
+            if key.starts_with("\"staged_") && number != "0" {
+                odd.push(format!("after the end, iris status says {key}: {number}"));
+            }
+        }
         odd
     }
+}
+
+/// The command `iris` with the variables of a run, and what it said.
+pub fn iris(args: &[&str], env: &[(OsString, OsString)]) -> String {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_iris"));
+    let env = env.iter().filter(|(k, _)| k != "LD_PRELOAD" && k != "IRIS_REPORT");
+    let output = command.args(args).envs(env.map(|(k, v)| (k, v))).output().expect("run the iris command");
+    assert!(
+        output.status.success(),
+        "iris {args:?} failed: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 impl Drop for Scene {
@@ -306,12 +338,15 @@ pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Opti
     let mut mounted = Scene::new(p.name, v.name, p.folders);
     let env = mounted.environment(v, library);
     let hand = mounted.prepare(other, p, v.place, env.clone(), |run| run.by_hand());
-    let two = mounted.run(other, p, v.place, env);
+    let two = mounted.run(other, p, v.place, env.clone());
+    if v.drain {
+        iris(&["drain"], &env);
+    }
     let mut say = compare((&one, &plain.dir()), (&two, &mounted.dir()), p.holes);
-    say.extend(mounted.left_in_tier0());
+    say.extend(mounted.left_in_tier0(&env));
     if v.stages && mounted.reported("staged_writes") == 0 {
         say.push("the report tells of no staged write: was Iris at work?".to_owned());
-    } else if mounted.reported("opened") == 0 {
+    } else if mounted.reported("opened") + mounted.reported("no_tier0") == 0 {
         say.push("the report tells of no mounted file: was Iris at work?".to_owned());
     }
     if !say.is_empty() {

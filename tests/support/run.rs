@@ -9,7 +9,11 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// Far beyond what any program here needs, also on a loaded machine: only a hang reaches it.
-const DEADLINE: Duration = Duration::from_secs(180);
+/// `IRIS_TEST_DEADLINE` gives other seconds.
+fn deadline() -> Duration {
+    let given = std::env::var("IRIS_TEST_DEADLINE").map_or(180, |s| s.parse().expect("seconds"));
+    Duration::from_secs(given)
+}
 
 /// What a program left behind besides its files.
 #[derive(Debug)]
@@ -89,14 +93,14 @@ impl Run<'_> {
         let (mut command, out, err) = self.command();
         let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.by_hand()));
         let group = i32::try_from(child.id()).expect("a pid fits");
-        let begun = Instant::now();
+        let (begun, deadline) = (Instant::now(), deadline());
         let mut status = None;
         let mut pause = Duration::from_micros(200);
         while status.is_none() || group_alive(group) {
             if status.is_none() {
                 status = child.try_wait().expect("wait for the program");
             }
-            if begun.elapsed() > DEADLINE {
+            if begun.elapsed() > deadline {
                 end_group(group);
                 let end = status
                     .map_or_else(|| "still running".to_owned(), |s| format!("itself ended ({})", ended(s)));
@@ -105,7 +109,7 @@ impl Run<'_> {
                 }
                 let said = fs::read(&out).unwrap_or_default();
                 panic!(
-                    "hang: {}\n  after {DEADLINE:?} the program {end}, its processes had to be killed; last said:\n{}",
+                    "hang: {}\n  after {deadline:?} the program {end}, its processes had to be killed; last said:\n{}",
                     self.by_hand(),
                     tail(&said)
                 );
