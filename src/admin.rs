@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::engine::state::settings;
-use crate::file::{ByName, settle_by_name};
+use crate::file::{ByName, discard as give_up, settle_by_name};
 use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED};
 use crate::tier0::pool::{Pool, PoolError};
@@ -52,10 +52,20 @@ pub enum Outcome {
         /// How many.
         bytes: u64,
     },
+    /// The file was removed while it was open, and nobody has it open any more: its bytes went with it.
+    Removed {
+        /// How many.
+        bytes: u64,
+    },
     /// A living process has it open and will settle it; left alone.
     InUse {
         /// The process.
         pid: u32,
+    },
+    /// Its bytes were given up, as asked.
+    Discarded {
+        /// How many.
+        bytes: u64,
     },
     /// Its name leads to no file, or to another one.
     Gone,
@@ -78,7 +88,15 @@ pub struct DrainReport {
 impl DrainReport {
     /// Whether nothing is left that draining should have taken home.
     pub fn is_complete(&self) -> bool {
-        self.files.iter().all(|(_, o)| matches!(o, Outcome::Settled { .. } | Outcome::InUse { .. }))
+        self.files.iter().all(|(_, o)| {
+            matches!(
+                o,
+                Outcome::Settled { .. }
+                    | Outcome::Removed { .. }
+                    | Outcome::InUse { .. }
+                    | Outcome::Discarded { .. }
+            )
+        })
     }
 }
 
@@ -133,8 +151,9 @@ pub fn status(config: &Config) -> Result<Status, PoolError> {
 }
 
 /// Settles every staged file whose last writer is dead, or only those below one of `paths`. With `all`, also
-/// those that a living process has open, which is right but may slow it down.
-pub fn drain(config: &Config, paths: &[PathBuf], all: bool) -> Result<DrainReport, PoolError> {
+/// those that a living process has open, which is right but may slow it down. With `discard`, bytes whose file
+/// is gone or whose journal is damaged are given up.
+pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Result<DrainReport, PoolError> {
     let mut report = DrainReport::default();
     let Some(pool) = Pool::open_existing(&settings(config))? else { return Ok(report) };
     let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
@@ -151,10 +170,14 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool) -> Result<DrainRepor
         let outcome = match outcome {
             ByName::Empty => continue,
             ByName::Settled(bytes) => Outcome::Settled { bytes },
+            ByName::Removed(bytes) => Outcome::Removed { bytes },
             ByName::Gone => Outcome::Gone,
             ByName::Failed(e) => Outcome::Failed { errno: e.0 },
             ByName::Damaged => Outcome::Damaged,
         };
+        let lost = matches!(outcome, Outcome::Gone | Outcome::Damaged);
+        let outcome =
+            if lost && discard { Outcome::Discarded { bytes: give_up(&pool, number) } } else { outcome };
         report.files.push((path_of(name), outcome));
     }
     Ok(report)

@@ -33,6 +33,9 @@ pub struct DrainArgs {
     /// Also what living processes have staged: right at any time, but it may slow them down
     #[arg(long)]
     all: bool,
+    /// Give up, for good, what cannot be taken home: bytes of files that are gone, and damaged journals
+    #[arg(long)]
+    discard: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -196,7 +199,8 @@ pub fn drain(args: &DrainArgs) -> Result<(String, ExitCode), Failure> {
         paths.push(absolute.map_err(|e| Failure::new(2, format!("{}: {e}", path.display())))?);
     }
     limits_are_errors();
-    let report = admin::drain(&config, &paths, args.all).map_err(|e| Failure::new(1, e.to_string()))?;
+    let report =
+        admin::drain(&config, &paths, args.all, args.discard).map_err(|e| Failure::new(1, e.to_string()))?;
     let text = if args.json { drain_json(&report) } else { drain_text(&report) };
     Ok((text, ExitCode::from(u8::from(!report.is_complete()))))
 }
@@ -215,6 +219,8 @@ fn drain_json(report: &DrainReport) -> String {
             let (word, bytes, pid) = match outcome {
                 Outcome::Settled { bytes } => ("settled", Some(*bytes), None),
                 Outcome::InUse { pid } => ("in use", None, Some(*pid)),
+                Outcome::Removed { bytes } => ("removed", Some(*bytes), None),
+                Outcome::Discarded { bytes } => ("discarded", Some(*bytes), None),
                 Outcome::Gone => ("gone", None, None),
                 Outcome::Failed { .. } => ("failed", None, None),
                 Outcome::Damaged => ("damaged", None, None),
@@ -239,6 +245,14 @@ fn drain_text(report: &DrainReport) -> String {
             (Outcome::InUse { pid }, None) => {
                 writeln!(text, "{path}: left to process {pid}, which is alive (--all takes it home now)")
             }
+            (Outcome::Removed { bytes }, None) => {
+                writeln!(
+                    text,
+                    "{path}: had been removed while it was open; its {} went with it",
+                    human(*bytes)
+                )
+            }
+            (Outcome::Discarded { bytes }, None) => writeln!(text, "{path}: {} given up", human(*bytes)),
             (_, None) => Ok(()),
         };
     }
@@ -248,10 +262,14 @@ fn drain_text(report: &DrainReport) -> String {
 /// What is wrong, and what to do.
 fn problem(outcome: &Outcome) -> Option<String> {
     match outcome {
-        Outcome::Settled { .. } | Outcome::InUse { .. } => None,
+        Outcome::Settled { .. }
+        | Outcome::Removed { .. }
+        | Outcome::Discarded { .. }
+        | Outcome::InUse { .. } => None,
         Outcome::Gone => Some(
             "no such file, or another one of that name: it was removed or renamed behind Iris's back. What is \
-             staged for it stays; give the file its name back and drain again if it is needed"
+             staged for it stays; give the file its name back and drain again, or give the bytes up with \
+             `iris drain --discard`"
                 .into(),
         ),
         Outcome::Failed { errno } => {
@@ -282,7 +300,7 @@ pub fn after_run(config: &Config) -> (Vec<String>, bool) {
     let roots: Vec<PathBuf> =
         config.mounts.iter().map(|m| PathBuf::from(OsStr::from_bytes(&m.root))).collect();
     limits_are_errors();
-    match admin::drain(config, &roots, false) {
+    match admin::drain(config, &roots, false, false) {
         Err(error) => (vec![error.to_string()], true),
         Ok(report) => {
             let complaints = report

@@ -15,7 +15,10 @@ use crate::spin::Guard;
 use crate::sys;
 use iris_mappers::{Place, Router};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// The process has a limit on file sizes, which the kernel must enforce.
+pub static LIMITED: AtomicBool = AtomicBool::new(false);
 
 /// Addresses outside these are never a program's buffer; the kernel answers EFAULT. Within them, a buffer that is
 /// not mapped is met as by any library function: with SIGSEGV.
@@ -70,7 +73,7 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
     let file: &File = unsafe { &*Arc::as_ptr(shared) };
     let place = if state.appends() { At::End } else { At::Offset(at.unwrap_or(state.offset)) };
     let route = Router { threshold: file.mount().threshold }.place(len as u64);
-    if route == Place::Overlay {
+    if route == Place::Overlay && !LIMITED.load(Ordering::Relaxed) {
         // SAFETY: by this function's contract.
         match unsafe { file.stage_or_flush(fd, place, buf, len) } {
             Ok(Staged::Done(offset)) => {

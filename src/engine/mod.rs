@@ -107,9 +107,10 @@ fn settle(engine: &state::Engine, id: (u64, u64)) -> Result<(), Errno> {
             engine.log(1, || damaged(&name));
             Err(Errno(libc::EIO))
         }
-        (_, file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Removed(_) | file::ByName::Gone) => {
-            Ok(())
-        }
+        (
+            _,
+            file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Removed(_) | file::ByName::Gone,
+        ) => Ok(()),
     }
 }
 

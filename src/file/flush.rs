@@ -11,9 +11,10 @@ use crate::errno::Errno;
 use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Count};
 use crate::sys;
-use crate::tier0::layout::DAMAGED;
+use crate::tier0::layout::{DAMAGED, REMOVED};
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
+use crate::tier0::process;
 use rustix::fs::OFlags;
 use std::ffi::CString;
 use std::io::IoSlice;
@@ -235,6 +236,8 @@ pub enum ByName {
     Empty,
     /// This many bytes went home.
     Settled(u64),
+    /// The file was removed, by a program under Iris, and nobody has it open any more: its bytes went with it.
+    Removed(u64),
     /// The file that the bytes belong to is gone from its name.
     Gone,
     /// The flush failed.
@@ -270,6 +273,13 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
             }
             end.ok_or(ByName::Empty)?
         };
+        if slot.flags.load(Ordering::Acquire) & REMOVED != 0 {
+            let writer = slot.writer.load(Ordering::Acquire).checked_sub(1);
+            if writer.is_some_and(|entry| process::alive(pool.processes(), entry)) {
+                return Err(ByName::Gone);
+            }
+            return Ok(ByName::Removed(drop_sealed(pool, number, me, end)));
+        }
         let extents = collect(&journal, end).map_err(|_| ByName::Damaged)?;
         let path = CString::new(name.clone()).map_err(|_| ByName::Gone)?;
         let open = || open_for_settling(&path);
@@ -291,6 +301,49 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
     })();
     lock::unlock(&slot.flush_lock, me);
     (name, outcome.unwrap_or_else(|e| e))
+}
+
+/// Retires what is sealed without writing it. The flush lock is held. Returns the bytes given up.
+fn drop_sealed(pool: &Pool, number: u32, me: lock::Owner, end: Position) -> u64 {
+    let slot = &pool.slots()[number as usize];
+    let bytes = slot.staged_bytes.load(Ordering::Acquire);
+    if pool.lock(&slot.lock, me).is_ok() {
+        Journal::new(pool, number).retire(end);
+        slot.error.store(0, Ordering::Release);
+        lock::unlock(&slot.lock, me);
+    }
+    bytes
+}
+
+/// Gives up what is staged in a slot, on the user's order. Returns the bytes given up.
+pub fn discard(pool: &Pool, number: u32) -> u64 {
+    let Some(me) = pool.me() else { return 0 };
+    let slot = &pool.slots()[number as usize];
+    if pool.lock(&slot.flush_lock, me).is_err() {
+        return 0;
+    }
+    let mut bytes = 0;
+    if pool.lock(&slot.lock, me).is_ok() {
+        let end = Journal::new(pool, number).seal();
+        slot.flags.fetch_and(!DAMAGED, Ordering::AcqRel);
+        lock::unlock(&slot.lock, me);
+        bytes = end.map_or(0, |end| drop_sealed(pool, number, me, end));
+    }
+    lock::unlock(&slot.flush_lock, me);
+    bytes
+}
+
+/// Notes that a slot's file has lost its last name, if the slot is still that file's.
+pub fn mark_removed(pool: &Pool, number: u32, id: (u64, u64)) {
+    let Some(me) = pool.me() else { return };
+    let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
+    if pool.lock(&slot.lock, me).is_ok() {
+        if (key.dev.load(Ordering::Relaxed), key.ino.load(Ordering::Relaxed)) == (id.0.wrapping_add(1), id.1)
+        {
+            slot.flags.fetch_or(REMOVED, Ordering::AcqRel);
+        }
+        lock::unlock(&slot.lock, me);
+    }
 }
 
 /// Opens for writing; an owner may have taken the write permission away after opening the file for writing

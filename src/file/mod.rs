@@ -15,14 +15,14 @@ use crate::journal::{Full, Journal};
 use crate::report::{self, Bypass, Count};
 use crate::spin::Spin;
 use crate::sys;
-use crate::tier0::layout::{BLOCK, DAMAGED, PASS, Slot};
+use crate::tier0::layout::{BLOCK, DAMAGED, PASS, REMOVED, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
 use crate::tier0::process;
 use index::Index;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-pub use flush::{ByName, settle_by_name};
+pub use flush::{ByName, discard, mark_removed, settle_by_name};
 
 /// `Slot::base_size` before anybody asked.
 const UNKNOWN: u64 = u64::MAX;
@@ -351,7 +351,13 @@ impl File {
         }
         let fresh = journal.is_empty();
         if fresh {
-            slot.base_size.store(UNKNOWN, Ordering::Relaxed);
+            let st = sys::fstat(fd)?;
+            slot.base_size.store(st.st_size as u64, Ordering::Relaxed);
+            if st.st_nlink == 0 {
+                slot.flags.fetch_or(REMOVED, Ordering::AcqRel);
+            } else {
+                slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
+            }
             slot.writer.store(locked.me.process() + 1, Ordering::Relaxed);
             if let Some(name) = self.name.lock() {
                 self.pool.set_name(locked.number, &name);
@@ -383,9 +389,8 @@ impl File {
     fn end_of_file(&self, locked: &Locked<'_>, fd: i32) -> Result<u64, Errno> {
         let slot = locked.slot();
         if locked.journal().is_empty() {
-            let base = sys::fstat(fd)?.st_size as u64;
-            slot.base_size.store(base, Ordering::Relaxed);
-            return Ok(base);
+            // Only just asked for, by `stage`.
+            return Ok(slot.base_size.load(Ordering::Relaxed));
         }
         let mut base = slot.base_size.load(Ordering::Relaxed);
         if base == UNKNOWN {

@@ -114,6 +114,8 @@ pub struct Slot {
 pub const PASS: u32 = 1;
 /// Slot flag: more holders asked for passthrough than the slot can name; it stays for good.
 pub const PASS_FOREVER: u32 = 2;
+/// Slot flag: the file has no name any more; its bytes go with the last process that has it open.
+pub const REMOVED: u32 = 8;
 /// Slot flag: the journal failed its checks; nothing may be served from it.
 pub const DAMAGED: u32 = 4;
 
