@@ -1,11 +1,11 @@
 //! Hooks that look at or change what a file is rather than what it holds: stat, times, mode, owner, extended
 //! attributes, length, blocks, durability.
 
-use crate::guard::{concerns, fail, inside, int, live, tell};
+use crate::guard::{ask, concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use crate::real::raw;
-use ::engine::engine::{self, Touch};
+use ::engine::engine::{self, Answer, Touch};
 use libc::{
     c_char, c_int, c_uint, c_void, gid_t, mode_t, off_t, size_t, stat as Stat, timespec, timeval, uid_t,
 };
@@ -109,6 +109,12 @@ fn sync_all() -> Result<(), ::engine::errno::Errno> {
 
 const HERE: c_int = libc::AT_FDCWD;
 
+fn limiting(what: c_uint) {
+    if what == libc::RLIMIT_FSIZE && live() {
+        inside(engine::before_size_limit);
+    }
+}
+
 hooks! {
     fn fstat | fstat64(fd: c_int, st: *mut Stat) -> c_int, real = raw::fstat => {
         looking(fd, st, || real(fd, st))
@@ -172,7 +178,27 @@ hooks! {
         real()
     }
 
-    fn ftruncate | ftruncate64(fd: c_int, len: off_t) -> c_int, real => { changing(fd, || real(fd, len)) }
+    fn ftruncate | ftruncate64(fd: c_int, len: off_t) -> c_int, real => {
+        if live() {
+            match ask(|| engine::ftruncate(fd, len)) {
+                Answer::Done(n) => return int(n),
+                Answer::Fail(e) => return int(fail(e)),
+                Answer::Kernel => {}
+            }
+        }
+        real(fd, len)
+    }
+
+    // A limit on file sizes is the kernel's to enforce: nothing is staged any more.
+    fn setrlimit | setrlimit64(what: c_uint, limit: *const c_void) -> c_int, real => {
+        limiting(what);
+        real(what, limit)
+    }
+
+    fn prlimit | prlimit64(pid: libc::pid_t, what: c_uint, new: *const c_void, old: *mut c_void) -> c_int, real => {
+        if !new.is_null() { limiting(what); }
+        real(pid, what, new, old)
+    }
 
     fn truncate | truncate64(path: *const c_char, len: off_t) -> c_int, real => {
         changing_path(HERE, path, true, || real(path, len))

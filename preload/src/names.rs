@@ -1,11 +1,24 @@
 //! Hooks on names: only those after which the engine's own idea of a name would be wrong. All other calls on
-//! names (unlink, link, mkdir, access, opendir …) are the kernel's, and right, because every file is a real one.
+//! names (link, mkdir, access, opendir …) are the kernel's, and right, because every file is a real one.
 
 use crate::guard::{fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use ::engine::engine;
 use libc::{AT_FDCWD, c_char, c_int, c_uint};
+
+/// A call that takes a file's name away, and perhaps its last.
+fn removing(dir: c_int, path: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
+    if !live() {
+        return real();
+    }
+    let file = name(path).and_then(|name| inside(|| engine::removing(dir, name)).flatten());
+    let result = real();
+    if let (0, Some(file)) = (result, file) {
+        inside(|| engine::removed(file));
+    }
+    result
+}
 
 fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
     if live() {
@@ -31,11 +44,11 @@ const EXCHANGE: c_uint = 2;
 
 hooks! {
     fn rename(from: *const c_char, to: *const c_char) -> c_int, real => {
-        renaming(AT_FDCWD, from, || real(from, to))
+        renaming(AT_FDCWD, from, || removing(AT_FDCWD, to, || real(from, to)))
     }
 
     fn renameat(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char) -> c_int, real => {
-        renaming(from_dir, from, || real(from_dir, from, to_dir, to))
+        renaming(from_dir, from, || removing(to_dir, to, || real(from_dir, from, to_dir, to)))
     }
 
     fn renameat2(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_uint) -> c_int,
@@ -44,10 +57,18 @@ hooks! {
             if flags & EXCHANGE != 0 {
                 renaming(to_dir, to, || real(from_dir, from, to_dir, to, flags))
             } else {
-                real(from_dir, from, to_dir, to, flags)
+                removing(to_dir, to, || real(from_dir, from, to_dir, to, flags))
             }
         })
     }
+
+    fn unlink(path: *const c_char) -> c_int, real => { removing(AT_FDCWD, path, || real(path)) }
+
+    fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int, real => {
+        removing(dir, path, || real(dir, path, flags))
+    }
+
+    fn remove(path: *const c_char) -> c_int, real => { removing(AT_FDCWD, path, || real(path)) }
 
     fn chdir(path: *const c_char) -> c_int, real => { moved(real(path)) }
 
