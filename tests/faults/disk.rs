@@ -31,19 +31,27 @@ fn insist_on(place: &Place, acknowledged: usize) {
 
 #[test]
 fn a_full_disk_is_told_and_its_bytes_survive() {
-    each(|place, disk| {
-        let ballast: PathBuf = disk.fill("ballast");
-        let said = Said::by(place.worker("write", SIZE, COUNT));
-        assert!(said.status.success(), "the program runs to its end: {said:?}");
-        assert!(
-            said.failed_with(libc::ENOSPC) > 0,
-            "write, fsync or close tells: {said:?}, {:?}",
-            place.setting
-        );
-        std::fs::remove_file(ballast).expect("space is made");
-        place.drain().unwrap_or_else(|e| panic!("{e}"));
-        insist_on(place, said.value("written").expect("said") as usize);
-    });
+    each(full_disk);
+}
+
+fn full_disk(place: &mut Place, disk: &SmallDisk) {
+    let ballast: PathBuf = disk.fill("ballast");
+    let said = Said::by(place.worker("write", SIZE, COUNT));
+    assert!(said.status.success(), "the program runs to its end: {said:?}");
+    assert!(said.failed_with(libc::ENOSPC) > 0, "write, fsync or close tells: {said:?}, {:?}", place.setting);
+    std::fs::remove_file(ballast).expect("space is made");
+    place.drain().unwrap_or_else(|e| panic!("{e}"));
+    insist_on(place, said.value("written").expect("said") as usize);
+}
+
+/// A library that says yes to everything must be found out.
+#[test]
+fn a_library_that_swallows_errors_is_found_out() {
+    let library = bed::compile("faults-faulty.so", &["faults/faulty.c"], &["-shared", "-fPIC"]);
+    let mut place = Place::new(Some(library));
+    let disk = SmallDisk::tmpfs(&place.mount, 1024);
+    let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| full_disk(&mut place, &disk)));
+    assert!(verdict.is_err(), "the fault was not noticed");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use crate::bed::{self, Setting};
 use std::ffi::CString;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -163,7 +163,7 @@ impl Held {
             .expect("the worker starts");
         let reader = BufReader::new(child.stdout.take().expect("piped"));
         let mut held = Held { child, reader, steps: Vec::new() };
-        while !held.steps.last().is_some_and(|s| s.0 == until) {
+        while held.steps.last().is_none_or(|s| s.0 != until) {
             let mut line = String::new();
             let n = held.reader.read_line(&mut line).expect("utf-8");
             assert!(n > 0, "the worker ended early: {:?}", held.steps);
@@ -187,8 +187,6 @@ impl Held {
         Said { status: out.status, steps: self.steps, error }
     }
 }
-
-use std::io::Read;
 
 /// A small file system over a folder, gone with this value.
 pub struct SmallDisk(PathBuf);

@@ -298,10 +298,11 @@ impl World<'_> {
         } else {
             answers.extend((0..19).map(|_| String::new()));
         }
-        if drained && matches!(self.way, Way::Iris(_)) {
-            if let Err(e) = self.setting().drain(&self.folder, &self.pool) {
-                answers.push(e);
-            }
+        if drained
+            && matches!(self.way, Way::Iris(_))
+            && let Err(e) = self.setting().drain(&self.folder, &self.pool)
+        {
+            answers.push(e);
         }
     }
 }

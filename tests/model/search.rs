@@ -149,12 +149,13 @@ pub fn regressions() -> PathBuf {
     bed::root().join("tests/model/regressions")
 }
 
-/// Keeps a failure, to be replayed first from then on.
+/// Keeps a failure, to be replayed first from then on; `IRIS_MODEL_KEEP` names another folder for it.
 pub fn save(failure: &Failure) -> PathBuf {
     let text = failure.script.to_string();
     let name =
         text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01b3));
-    let path = regressions().join(format!("{name:016x}.script"));
+    let folder = std::env::var_os("IRIS_MODEL_KEEP").map_or_else(regressions, PathBuf::from);
+    let path = folder.join(format!("{name:016x}.script"));
     let said: String = failure.difference.lines().map(|l| format!("# {l}\n")).collect();
     std::fs::write(&path, said + &text).expect("a regression file can be written");
     path
