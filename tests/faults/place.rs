@@ -35,7 +35,7 @@ impl Place {
                 threshold: 65536,
                 memory: 4 << 20,
                 flush_ms: 1000,
-                warm_up: 2,
+                warm_up: 0,
                 settle: "close",
             },
             library,

@@ -51,13 +51,14 @@ impl Place<'_> {
             go.write_all(b"!").expect("the writer listens");
             std::thread::sleep(Duration::from_micros(time));
             child.kill().expect("kill");
-            child.wait().expect("wait");
             true
         } else {
             trace::seize(pid);
             go.write_all(b"!").expect("the writer listens");
             trace::execute(pid, death)
         };
+        // Where a tracer has reaped it there is nothing left to wait for.
+        let _ = child.wait();
         format!("writer {seed} {ops} {armed}, {death:?}{}", if planned { "" } else { " (died earlier)" })
     }
 
