@@ -6,6 +6,9 @@ set -eu
 
 cat >work.py <<'END'
 import sqlite3, sys
+def explain(kind, error, trace):
+    print(sys.argv, kind.__name__, error, getattr(error, "sqlite_errorname", ""), "line", trace.tb_lineno, file=sys.stderr)
+sys.excepthook = explain
 name, worker, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 db = sqlite3.connect(name, timeout=120, isolation_level=None)
 db.execute(f"pragma mmap_size={(1 << 24) if mode == 'mmap' else 0}")

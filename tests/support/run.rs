@@ -94,33 +94,29 @@ impl Run<'_> {
         let mut child = command.spawn().unwrap_or_else(|e| panic!("cannot start {}: {e}", self.by_hand()));
         let group = i32::try_from(child.id()).expect("a pid fits");
         let (begun, deadline) = (Instant::now(), deadline());
-        let mut status = None;
         let mut pause = Duration::from_micros(200);
-        while status.is_none() || group_alive(group) {
-            if status.is_none() {
-                status = child.try_wait().expect("wait for the program");
-            }
-            if begun.elapsed() > deadline {
-                end_group(group);
-                let end = status
-                    .map_or_else(|| "still running".to_owned(), |s| format!("itself ended ({})", ended(s)));
-                if status.is_none() {
+        let status = loop {
+            let status = child.try_wait().expect("wait for the program");
+            match status {
+                Some(status) if !group_alive(group) => break status,
+                _ if begun.elapsed() > deadline => {
+                    end_group(group);
                     child.wait().expect("wait for the ended program");
+                    let end = status.map_or_else(|| "still running".to_owned(), ended);
+                    panic!(
+                        "hang: {}\n  after {deadline:?} the program: {end}; all its processes had to be killed; last said:\n{}",
+                        self.by_hand(),
+                        tail(&fs::read(&out).unwrap_or_default())
+                    );
                 }
-                let said = fs::read(&out).unwrap_or_default();
-                panic!(
-                    "hang: {}\n  after {deadline:?} the program {end}, its processes had to be killed; last said:\n{}",
-                    self.by_hand(),
-                    tail(&said)
-                );
+                _ => std::thread::sleep(pause),
             }
-            std::thread::sleep(pause);
             pause = (pause * 2).min(Duration::from_millis(20));
-        }
+        };
         Outcome {
             stdout: fs::read(&out).unwrap_or_default(),
             stderr: fs::read(&err).expect("read what the program complained about"),
-            status: ended(status.expect("the loop ends with a status")),
+            status: ended(status),
         }
     }
 }
