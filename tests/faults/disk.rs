@@ -14,7 +14,7 @@ fn each(test: impl Fn(&mut Place, &SmallDisk)) {
             let mut place = Place::new(Some(bed::library()));
             place.setting.flush_ms = flush_ms;
             let disk =
-                if ext4 { SmallDisk::ext4(&place.mount) } else { SmallDisk::tmpfs(&place.mount, 1024) };
+                if ext4 { SmallDisk::ext4(&place.mount) } else { SmallDisk::tmpfs(&place.mount, 4096) };
             test(&mut place, &disk);
         }
     }
@@ -49,7 +49,7 @@ fn full_disk(place: &mut Place, disk: &SmallDisk) {
 fn a_library_that_swallows_errors_is_found_out() {
     let library = bed::compile("faults-faulty.so", &["faults/faulty.c"], &["-shared", "-fPIC"]);
     let mut place = Place::new(Some(library));
-    let disk = SmallDisk::tmpfs(&place.mount, 1024);
+    let disk = SmallDisk::tmpfs(&place.mount, 4096);
     let verdict = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| full_disk(&mut place, &disk)));
     assert!(verdict.is_err(), "the fault was not noticed");
 }
