@@ -171,6 +171,9 @@ impl World<'_> {
         let hello = talk.hear()?;
         talk.pid =
             hello.rsplit(' ').next().and_then(|p| p.parse().ok()).ok_or(format!("hello was {hello}"))?;
+        if std::env::var_os("IRIS_TEST_LOG").is_some() {
+            eprintln!("process {index} is {}", talk.pid);
+        }
         self.talks[index] = Some(talk);
         Ok(())
     }
