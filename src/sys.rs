@@ -121,6 +121,11 @@ pub fn pwritev(fd: RawFd, slices: &[std::io::IoSlice<'_>], offset: u64) -> Resul
     Ok(rustix::io::pwritev(borrow(fd), slices, offset)?)
 }
 
+/// writev at the kernel's own offset (or at the end with O_APPEND).
+pub fn writev(fd: RawFd, slices: &[std::io::IoSlice<'_>]) -> Result<usize> {
+    Ok(rustix::io::writev(borrow(fd), slices)?)
+}
+
 /// lseek to an absolute offset.
 pub fn seek_to(fd: RawFd, offset: u64) -> Result<u64> {
     Ok(rustix::fs::seek(borrow(fd), SeekFrom::Start(offset))?)
@@ -129,6 +134,11 @@ pub fn seek_to(fd: RawFd, offset: u64) -> Result<u64> {
 /// The kernel's own offset.
 pub fn tell(fd: RawFd) -> Result<u64> {
     Ok(rustix::fs::tell(borrow(fd))?)
+}
+
+/// Status flags (F_GETFL).
+pub fn status_flags(fd: RawFd) -> Result<i32> {
+    Ok(rustix::fs::fcntl_getfl(borrow(fd))?.bits() as i32)
 }
 
 /// Whether FD_CLOEXEC is set; an unopened number counts as set (nothing is inherited).

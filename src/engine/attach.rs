@@ -34,6 +34,7 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
                 .and_then(|name| Some((namespace::mount_of(name, mounts)?, name.to_vec())));
             let Some((index, name)) = found else { return outside(state, Bypass::Outside) };
             state.name = name;
+            state.renames = renames(engine);
             state.place = Place::Mounted(&mounts[index]);
             &mounts[index]
         }
@@ -44,14 +45,19 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     }
     let Some(file) = engine.file((st.st_dev, st.st_ino), mount) else { return Standing::Unserved };
     for &number in &state.numbers {
-        file.add_descriptor(Descriptor { fd: number, writable: state.writable(), append: state.appends() });
+        file.add_descriptor(Descriptor { fd: number, writable: state.writable() });
     }
     if !state.name.is_empty() {
-        file.set_name(&state.name);
+        file.set_name(&state.name, state.renames);
     }
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());
     Standing::File(file)
+}
+
+/// Renames so far, as Tier 0 counts them.
+pub fn renames(engine: &Engine) -> u64 {
+    engine.pool().map_or(0, |p| p.superblock().renames.load(std::sync::atomic::Ordering::Acquire))
 }
 
 fn outside(state: &mut State, why: Bypass) -> Standing {

@@ -2,6 +2,7 @@
 //! after and the thread; started on first need, gone after a fork.
 
 use super::state::{Engine, engine};
+use crate::config::Settle;
 use crate::file::File;
 use crate::report::{self, Count};
 use crate::spin::Spin;
@@ -116,18 +117,21 @@ fn round(engine: &Engine) {
     let files = QUEUE.lock().map_or_else(Vec::new, |q| q.clone());
     for file in files {
         let bytes = file.staged_bytes();
-        if bytes > 0 && (is_due(&file, bytes) || file.staged_ms() >= engine.config.tier0.flush_after_ms) {
-            if let Err(e) = file.flush() {
+        let open = file.has_descriptors();
+        let old = file.staged_ms() >= engine.config.tier0.flush_after_ms;
+        if bytes == 0 || !open && file.mount().settle == Settle::Drain {
+            if !open {
+                dismiss(&file);
+                engine.forget(file);
+            }
+        } else if old || is_due(&file, bytes) {
+            // A closed file has no descriptor to flush through.
+            let flushed = if open { file.flush() } else { file.settle_closed() };
+            if let Err(e) = flushed {
                 report::add(Count::FlushErrors, 1);
                 file.keep_error(e);
                 engine.log(1, || format!("flushing in the background: {e}; the bytes stay in Tier 0"));
             }
-        } else if bytes == 0 && !file.has_descriptors() {
-            if let Some(mut queue) = QUEUE.lock() {
-                queue.retain(|f| !Arc::ptr_eq(f, &file));
-            }
-            file.queued.store(false, Ordering::Release);
-            engine.forget(file);
         }
     }
 }

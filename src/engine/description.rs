@@ -61,6 +61,8 @@ pub struct State {
     pub small_writes: u32,
     /// Absolute name, when the open call gave one.
     pub name: Vec<u8>,
+    /// Renames on the node before the name was learnt.
+    pub renames: u64,
     /// Bytes read ahead under session consistency.
     pub ahead: super::ahead::Ahead,
 }
@@ -76,6 +78,7 @@ impl State {
             file: None,
             small_writes: 0,
             name: Vec::new(),
+            renames: 0,
             ahead: super::ahead::Ahead::new(),
         }
     }

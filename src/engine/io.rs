@@ -14,6 +14,7 @@ use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
 use crate::sys;
 use iris_mappers::{Place, Router};
+use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -149,6 +150,12 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
         Standing::File(f) => f,
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
     };
+    if state.mode == Mode::Kernel {
+        // The description may be shared with a process that has changed its flags.
+        if let Ok(flags) = sys::status_flags(fd) {
+            state.flags = flags;
+        }
+    }
     let appends = state.appends();
     if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
     {
@@ -439,19 +446,23 @@ pub unsafe fn readv(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
     unsafe { pieces(iov, at, |buf, len, at| read(fd, buf, len, at)) }
 }
 
-/// writev and pwritev. Several pieces are one write: gathered first when they are to be staged.
+/// writev and pwritev. Several pieces are one write: gathered first when they are to be staged, and handed on as
+/// they are when not.
 ///
 /// # Safety
 /// The entries of `iov` are valid for reads.
 pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
     let total: usize = iov.iter().fold(0usize, |n, v| n.saturating_add(v.iov_len));
-    match iov {
+    if let [one] = iov {
         // SAFETY: by this function's contract.
-        [one] => return unsafe { write(fd, one.iov_base.cast(), one.iov_len, at) },
-        _ if total == 0 || total > 0x7fff_f000 => return Answer::Kernel,
-        _ => {}
+        return unsafe { write(fd, one.iov_base.cast(), one.iov_len, at) };
     }
-    if let Found::No = get(fd) {
+    let mut state = match get(fd) {
+        Found::No => return Answer::Kernel,
+        Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
+        Found::Yes(s) => s,
+    };
+    if total == 0 || total > 0x7fff_f000 || !state.writable() {
         return Answer::Kernel;
     }
     // As the kernel does: what comes before the first bad piece is written.
@@ -460,13 +471,46 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
     if iov.iter().all(|v| v.iov_len == 0) {
         return Answer::Kernel;
     }
-    let mut whole = Vec::with_capacity(total);
-    for v in iov.iter().filter(|v| v.iov_len > 0) {
-        // SAFETY: by this function's contract.
-        whole.extend_from_slice(unsafe { std::slice::from_raw_parts(v.iov_base.cast::<u8>(), v.iov_len) });
+    let Some(engine) = engine() else { return Answer::Kernel };
+    let Standing::File(file) = attach::standing(engine, &mut state, fd) else { return Answer::Kernel };
+    let small = Router { threshold: file.mount().threshold }.place(total as u64) == Place::Overlay;
+    if small && state.flags & libc::O_DIRECT == 0 {
+        drop(state);
+        let mut whole = Vec::with_capacity(total);
+        for v in iov.iter().filter(|v| v.iov_len > 0) {
+            // SAFETY: by this function's contract.
+            whole
+                .extend_from_slice(unsafe { std::slice::from_raw_parts(v.iov_base.cast::<u8>(), v.iov_len) });
+        }
+        // SAFETY: the vector is that long.
+        return unsafe { write(fd, whole.as_ptr(), whole.len(), at) };
     }
-    // SAFETY: the vector is that long.
-    unsafe { write(fd, whole.as_ptr(), whole.len(), at) }
+    // SAFETY: IoSlice is iovec by its documentation, and the entries are valid for reads.
+    let slices = unsafe { std::slice::from_raw_parts(iov.as_ptr().cast::<IoSlice<'_>>(), iov.len()) };
+    let own = state.mode == Mode::Private;
+    let offset = at.or(own.then_some(state.offset));
+    let write = || match offset {
+        Some(o) if !state.appends() => sys::pwritev(fd, slices, o),
+        _ => sys::writev(fd, slices),
+    };
+    let written = if state.appends() {
+        // pwritev appends as well when O_APPEND is set, and leaves the offset alone.
+        file.alone(|| if at.is_some() { sys::pwritev(fd, slices, at.unwrap_or(0)) } else { write() })
+    } else {
+        file.flush().and_then(|()| {
+            let n = write();
+            file.base_changed();
+            n
+        })
+    };
+    if let (Ok(n), None, true) = (written, at, own) {
+        state.offset = if state.appends() { sys::tell(fd).unwrap_or(0) } else { state.offset + n as u64 };
+    }
+    if let Ok(n) = written {
+        report::add(Count::BaseWrites, 1);
+        report::add(Count::BaseBytes, n as u64);
+    }
+    answer(written)
 }
 
 /// # Safety

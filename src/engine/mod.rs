@@ -90,7 +90,7 @@ pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Res
 
 /// Sends home what is staged for a file, whoever staged it.
 fn settle(engine: &state::Engine, id: (u64, u64)) -> Result<(), Errno> {
-    let Some(pool) = engine.open_pool() else { return Ok(()) };
+    let Some(pool) = engine.pool() else { return Ok(()) };
     let Some(slot) = pool.find(id.0, id.1) else { return Ok(()) };
     if let Some(file) = engine.known_file(id)
         && file.has_descriptors()
@@ -166,6 +166,7 @@ pub fn opened(fd: c_int, dirfd: c_int, path: Option<&CStr>, flags: c_int) {
     description::enter(fd, |d| {
         d.flags = flags;
         d.place = place;
+        d.renames = attach::renames(engine);
         if matches!(place, Place::Mounted(_)) {
             if let Some(folder) = folder {
                 d.name.extend_from_slice(&folder);
@@ -287,7 +288,7 @@ pub fn duped(old: c_int, new: c_int) {
     let Found::Yes(mut d) = description::get(old) else { return };
     description::alias(&mut d, old, new);
     if let Some(file) = &d.file {
-        file.add_descriptor(file::Descriptor { fd: new, writable: d.writable(), append: d.appends() });
+        file.add_descriptor(file::Descriptor { fd: new, writable: d.writable() });
     }
     drop(d);
     if new <= 2 {
@@ -451,11 +452,6 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
 pub fn flags_changed(fd: c_int, flags: c_int) {
     let Found::Yes(mut d) = description::get(fd) else { return };
     d.flags = d.flags & libc::O_ACCMODE | flags & !libc::O_ACCMODE;
-    if let Some(file) = d.file.clone() {
-        for &number in &d.numbers {
-            file.add_descriptor(file::Descriptor { fd: number, writable: d.writable(), append: d.appends() });
-        }
-    }
     if d.flags & (libc::O_DIRECT | libc::O_DSYNC) != 0 && d.mode == Mode::Private {
         attach::give_offset(&mut d, fd);
     }
@@ -469,7 +465,7 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
     if !engine.anything_staged() {
         return None;
     }
-    let pool = engine.open_pool()?;
+    let pool = engine.pool()?;
     let slot = &pool.slots()[pool.find(dev, ino)? as usize];
     let staged_end = slot.staged_end.load(Ordering::Acquire) as i64;
     (slot.commit.load(Ordering::Acquire) != 0 && staged_end > kernel_size).then_some(staged_end)
@@ -478,6 +474,9 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
 /// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
 pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
     let Some(engine) = state::engine() else { return Ok(()) };
+    if let Some(pool) = engine.pool() {
+        pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
+    }
     if !engine.anything_staged() {
         return Ok(());
     }

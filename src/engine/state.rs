@@ -143,10 +143,10 @@ impl Engine {
         settings(&self.config)
     }
 
-    /// Whether anything is staged on the node, as far as this process can know.
+    /// Whether anything is staged on the node.
     #[inline]
     pub fn anything_staged(&self) -> bool {
-        self.open_pool().is_some_and(|p| p.superblock().staged_files.load(Ordering::Acquire) != 0)
+        self.pool().is_some_and(|p| p.superblock().staged_files.load(Ordering::Acquire) != 0)
     }
 
     /// The process's object for a file.

@@ -102,15 +102,33 @@ impl File {
         Ok(written)
     }
 
+    /// Sends home what is staged for a file that this process has closed.
+    pub fn settle_closed(&self) -> Result<(), Errno> {
+        let Some(number) = self.slot.load(Ordering::Acquire).checked_sub(1) else { return Ok(()) };
+        let key = &self.pool.keys()[number as usize];
+        if (key.dev.load(Ordering::Acquire), key.ino.load(Ordering::Acquire))
+            != (self.dev.wrapping_add(1), self.ino)
+        {
+            return Ok(());
+        }
+        match settle_by_name(self.pool, number).1 {
+            ByName::Failed(e) => Err(e),
+            ByName::Damaged => Err(Errno(libc::EIO)),
+            ByName::Empty | ByName::Settled(_) | ByName::Removed(_) | ByName::Gone => Ok(()),
+        }
+    }
+
     /// A descriptor to flush through: one of the program's own, or a new one for a process that only reads.
     fn writer(&self) -> Result<Writer, Errno> {
         let candidates = self.fds.lock().ok_or(Errno(libc::EDEADLK))?.clone();
         // A descriptor number may have been closed and reused behind the hooks' back.
         let ours = |fd: i32| sys::fstat(fd).is_ok_and(|s| (s.st_dev, s.st_ino) == (self.dev, self.ino));
-        let mut writable: Vec<_> = candidates.iter().filter(|d| d.writable).collect();
-        writable.sort_by_key(|d| d.append);
-        if let Some(d) = writable.into_iter().find(|d| ours(d.fd)) {
-            return Ok(Writer { fd: d.fd, append: d.append, own: None });
+        for d in candidates.iter().filter(|d| d.writable && ours(d.fd)) {
+            // Asked each time: another process that shares the description may have changed its flags.
+            let flags = sys::status_flags(d.fd)?;
+            if flags & libc::O_DIRECT == 0 {
+                return Ok(Writer { fd: d.fd, append: flags & libc::O_APPEND != 0, own: None });
+            }
         }
         let reader = candidates.iter().find(|d| ours(d.fd)).ok_or(Errno(libc::EBADF))?;
         let mut link = [0u8; 32];

@@ -60,10 +60,12 @@ pub struct File {
     looked_at: AtomicU64,
     index: Spin<Overlay>,
     flushing: Spin<()>,
-    /// Descriptors of this process on the file: (number, writable, O_APPEND).
+    /// Descriptors of this process on the file.
     fds: Spin<Vec<Descriptor>>,
     /// Name under which it was opened, for recovery.
     name: Spin<Vec<u8>>,
+    /// `Superblock::renames` when the name was right.
+    named_at: AtomicU64,
     /// Whether the background flusher has it on its list.
     pub(crate) queued: AtomicBool,
     /// Changes with every write of this process: session read buffers compare it.
@@ -81,8 +83,6 @@ pub struct Descriptor {
     pub fd: i32,
     /// Opened for writing.
     pub writable: bool,
-    /// Whether O_APPEND is set.
-    pub append: bool,
 }
 
 /// The index and how far it follows the journal.
@@ -163,6 +163,7 @@ impl File {
             flushing: Spin::new(()),
             fds: Spin::new(Vec::new()),
             name: Spin::new(Vec::new()),
+            named_at: AtomicU64::new(UNKNOWN),
             queued: AtomicBool::new(false),
             version: AtomicU64::new(0),
             gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
@@ -201,10 +202,11 @@ impl File {
     }
 
     /// Remembers the name for recovery.
-    pub fn set_name(&self, name: &[u8]) {
+    pub fn set_name(&self, name: &[u8], renames: u64) {
         if let Some(mut n) = self.name.lock() {
             n.clear();
             n.extend_from_slice(name);
+            self.named_at.store(renames, Ordering::Release);
         }
     }
 
@@ -359,9 +361,7 @@ impl File {
                 slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
             }
             slot.writer.store(locked.me.process() + 1, Ordering::Relaxed);
-            if let Some(name) = self.name.lock() {
-                self.pool.set_name(locked.number, &name);
-            }
+            self.record_name(&locked, fd);
         }
         let offset = match at {
             At::Offset(o) => o,
@@ -383,6 +383,20 @@ impl File {
             }
             Err(Full) => Ok(Staged::Pass(Bypass::Tier0Full)),
         }
+    }
+
+    /// Writes the file's name into its slot, for recovery. The slot is locked.
+    fn record_name(&self, locked: &Locked<'_>, fd: i32) {
+        let Some(mut name) = self.name.lock() else { return };
+        let renames = self.pool.superblock().renames.load(Ordering::Acquire);
+        if self.named_at.swap(renames, Ordering::AcqRel) != renames || name.is_empty() {
+            let mut buf = [0u8; 4096];
+            if let Ok(now) = sys::name_of(fd, &mut buf) {
+                name.clear();
+                name.extend_from_slice(now);
+            }
+        }
+        self.pool.set_name(locked.number, &name);
     }
 
     /// Size of the file with everything staged. The slot is locked.
