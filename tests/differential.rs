@@ -71,6 +71,7 @@ programs! {
     many_files = together("many_files");
     streams = alone("streams");
     fortran_io = alone("fortran_io");
+    procs_storm = together("procs_storm");
     close_to_open = alone("close_to_open");
     two_mounts = Program { folders: &["a/in", "b", "plain"], variants: MOUNTS, ..alone("two_mounts") };
 }
