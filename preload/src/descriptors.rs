@@ -13,10 +13,6 @@ pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     if !live() {
         return real();
     }
-    if inside(|| engine::is_own_descriptor(fd)).unwrap_or(false) {
-        // Programs that close "everything" must not take Iris's own with it; to them there is nothing there.
-        return int(fail(Errno(libc::EBADF)));
-    }
     let flushed = tell(|| engine::before_close(fd));
     let result = real();
     match flushed {
@@ -25,30 +21,15 @@ pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     }
 }
 
-/// Forgets descriptors `first..=last` and calls `close` on each stretch between Iris's own ones.
-fn closing_range(first: c_uint, last: c_uint, mut close: impl FnMut(c_uint, c_uint) -> c_int) -> c_int {
+/// Forgets descriptors `first..=last` and calls `close` on them. Iris keeps none of its own open.
+fn closing_range(first: c_uint, last: c_uint, close: impl FnOnce(c_uint, c_uint) -> c_int) -> c_int {
     for fd in first..last.saturating_add(1).min(engine::above_all() as c_uint) {
         if engine::knows(fd as c_int) {
             // close_range reports no error of a single close, nor does this.
             let _ = tell(|| engine::before_close(fd as c_int));
         }
     }
-    let mut own = inside(engine::own_descriptors).unwrap_or([-1; 2]);
-    own.sort_unstable();
-    let mut start = first;
-    let mut result = 0;
-    for fd in own.into_iter().filter(|&fd| fd >= 0).map(|fd| fd as c_uint) {
-        if (start..=last).contains(&fd) {
-            if fd > start && close(start, fd - 1) != 0 {
-                result = -1;
-            }
-            start = fd + 1;
-        }
-    }
-    if start <= last && close(start, last) != 0 {
-        result = -1;
-    }
-    result
+    close(first, last)
 }
 
 /// After a duplicate was made.

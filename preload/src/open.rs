@@ -20,8 +20,8 @@ pub fn name<'a>(path: *const c_char) -> Option<&'a CStr> {
 #[inline]
 pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnce() -> c_int) -> c_int {
     if !live() {
-        if flags & O_TRUNC != 0 && mounted() {
-            process::fork::truncated_in_vfork_child(dirfd, path, flags);
+        if mounted() {
+            process::fork::opened_in_vfork_child(dirfd, path, flags);
         }
         return real();
     }

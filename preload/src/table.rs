@@ -24,7 +24,7 @@ macro_rules! for_each_hook {
             rename renameat renameat2 unlink unlinkat remove setrlimit setrlimit64 prlimit prlimit64 chdir fchdir chroot
             execve execvpe execveat fexecve execv execvp _exit _Exit _Fork clone __clone daemon login_tty forkpty
             fopen fopen64 _IO_fopen fdopen _IO_fdopen freopen freopen64 fclose _IO_fclose fread _IO_fread fread_unlocked
-            __fread_chk __fread_unlocked_chk _IO_sgetn fseek fseeko fseeko64 ftell ftello ftello64 _IO_ftell
+            __fread_chk __fread_unlocked_chk _IO_sgetn fwrite _IO_fwrite fwrite_unlocked fseek fseeko fseeko64 ftell ftello ftello64 _IO_ftell
             vdprintf __vdprintf_chk
             fwide fgetwc getwc fgetwc_unlocked getwc_unlocked getwchar getwchar_unlocked fputwc putwc fputwc_unlocked
             putwc_unlocked putwchar putwchar_unlocked ungetwc fgetws fgetws_unlocked __fgetws_chk
@@ -175,7 +175,7 @@ pub const LEFT: &[(&str, &str)] = &[
     ),
     (
         "Works on a stream, and a stream of ours runs glibc's own code over our read, write, seek and close.",
-        "fwrite fwrite_unlocked _IO_fwrite fputc fputc_unlocked putc putc_unlocked _IO_putc fputs fputs_unlocked \
+        "fputc fputc_unlocked putc putc_unlocked _IO_putc fputs fputs_unlocked \
          _IO_fputs puts _IO_puts putchar putchar_unlocked putw fgetc fgetc_unlocked getc getc_unlocked _IO_getc \
          getchar getchar_unlocked getw fgets fgets_unlocked __fgets_chk __fgets_unlocked_chk _IO_fgets gets \
          _IO_gets __gets_chk getline getdelim __getdelim _IO_getline _IO_getline_info ungetc _IO_ungetc fprintf \

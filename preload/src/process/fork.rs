@@ -173,10 +173,10 @@ extern "C" fn vfork_by_fork() -> pid_t {
     }
 }
 
-/// A vfork child is about to truncate a file by name, and the engine must hear of it, but not in the parent's
-/// memory: a process of its own tells it.
+/// A vfork child is about to open a file by name, which the engine will not see: what is staged for it must be in
+/// place. But not in the parent's memory: a process of its own tells the engine.
 #[cold]
-pub fn truncated_in_vfork_child(dirfd: c_int, path: *const c_char, flags: c_int) {
+pub fn opened_in_vfork_child(dirfd: c_int, path: *const c_char, flags: c_int) {
     let Some(name) = name(path).filter(|_| in_vfork_child()) else { return };
     inside(engine::before_fork);
     // SAFETY: a fork without any of libc's part; the child only asks the engine and exits.
@@ -185,7 +185,7 @@ pub fn truncated_in_vfork_child(dirfd: c_int, path: *const c_char, flags: c_int)
         leave_vfork_child();
         inside(engine::after_fork_in_child);
         let follow = flags & libc::O_NOFOLLOW == 0;
-        let failed = tell(|| engine::before_path(dirfd, name, flags, follow)).is_err();
+        let failed = tell(|| engine::before_path(dirfd, name, 0, follow)).is_err();
         // SAFETY: ends this process.
         unsafe { raw::direct(libc::SYS_exit_group, [c_long::from(failed), 0, 0, 0, 0, 0]) };
     }

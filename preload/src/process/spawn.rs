@@ -113,11 +113,12 @@ fn before_actions(actions: *const c_void) -> Result<(), ::engine::errno::Errno> 
                     let from = action.body.dup2.from;
                     tell(|| engine::touch(from, Touch::Leave(Bypass::Inherited)))?;
                 }
-                OPEN if action.body.open.flags & libc::O_TRUNC != 0 => {
+                OPEN => {
+                    // No hook sees this open, nor what the child does with it before the next program runs: so
+                    // whatever is staged for the file goes home, as if it were to be changed by name.
                     let path = CStr::from_ptr(action.body.open.path);
-                    let flags = action.body.open.flags;
-                    let follow = flags & libc::O_NOFOLLOW == 0;
-                    tell(|| engine::before_path(libc::AT_FDCWD, path, flags, follow))?;
+                    let follow = action.body.open.flags & libc::O_NOFOLLOW == 0;
+                    tell(|| engine::before_path(libc::AT_FDCWD, path, 0, follow))?;
                 }
                 _ => {}
             }

@@ -66,9 +66,7 @@ fn opening(path: *const c_char, mode: *const c_char, real: impl FnOnce() -> *mut
     }
     let Some(mode) = mode::parse(mode) else { return real() };
     if !live() {
-        if mode.flags & O_TRUNC != 0 {
-            process::fork::truncated_in_vfork_child(AT_FDCWD, path, mode.flags);
-        }
+        process::fork::opened_in_vfork_child(AT_FDCWD, path, mode.flags);
         return real();
     }
     if !before_open(path, mode) {
@@ -209,6 +207,35 @@ unsafe fn reading_large(
     }
 }
 
+/// A write of several buffers' size into a stream of ours whose buffer is empty. glibc would fill the buffer first and
+/// write that out by itself: a small request and a large one, where a large one alone is served better.
+#[inline(always)]
+unsafe fn writing_large(
+    size: size_t,
+    count: size_t,
+    stream: *mut File,
+    lock: bool,
+    real: impl FnOnce() -> size_t,
+) -> size_t {
+    // SAFETY: the program's stream.
+    unsafe {
+        if size.wrapping_mul(count) < LARGE || !is_ours(stream) || served(stream).is_none() {
+            return real();
+        }
+        let _locked = if lock { Locked::new(stream) } else { None };
+        if (*stream).flags & PUTTING != 0 && (*stream).write_ptr == (*stream).write_base {
+            // No room left: glibc writes whole blocks past the buffer, and then sets this anew.
+            (*stream).write_end = (*stream).write_ptr;
+        }
+        real()
+    }
+}
+
+/// Two buffers.
+const LARGE: usize = 8192;
+/// The stream's last operation was a write (_IO_CURRENTLY_PUTTING).
+const PUTTING: c_int = 0x800;
+
 /// A seek in a stream of ours. glibc forgets the offset of a cookie stream, and with it the buffer, at each.
 #[inline(always)]
 unsafe fn seeking(
@@ -301,6 +328,16 @@ hooks! {
     fn _IO_sgetn(stream: *mut File, buf: *mut c_void, len: size_t) -> size_t, real => {
         // SAFETY: as above.
         unsafe { reading_large(buf, 1, len, stream, false, || real(stream, buf, len)) }
+    }
+
+    fn fwrite | _IO_fwrite(buf: *const c_void, size: size_t, count: size_t, stream: *mut File) -> size_t, real => {
+        // SAFETY: as above.
+        unsafe { writing_large(size, count, stream, true, || real(buf, size, count, stream)) }
+    }
+
+    fn fwrite_unlocked(buf: *const c_void, size: size_t, count: size_t, stream: *mut File) -> size_t, real => {
+        // SAFETY: as above.
+        unsafe { writing_large(size, count, stream, false, || real(buf, size, count, stream)) }
     }
 
     fn fseek | fseeko | fseeko64(stream: *mut File, offset: c_long, whence: c_int) -> c_int, real => {

@@ -82,13 +82,14 @@ pub unsafe fn adopt(stream: *mut File) {
             (*stream).jumps == g.file_jumps && (*stream).mode == 0 && (again || pristine(stream))
         };
         let Some(glibc) = glibc(FUNCTIONS).filter(suits) else { return leave(stream) };
-        let side = if again { (*stream).cookie } else { libc::calloc(1, size_of::<Side>()) }.cast::<Side>();
+        let side = if again { (*stream).cookie } else { libc::malloc(size_of::<Side>()) }.cast::<Side>();
         if side.is_null() {
             return leave(stream);
         }
         _IO_list_lock();
         if !again {
             (*side).file = stream;
+            (*side).lock = [0; 2];
             let wide = (&raw mut (*side).wide).cast::<u8>();
             std::ptr::copy_nonoverlapping((*stream).wide_data.cast::<u8>(), wide, glibc.wide_size);
             (*stream).lock = (&raw mut (*side).lock).cast();
