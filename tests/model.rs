@@ -122,7 +122,7 @@ fn contests(library: Option<&std::path::PathBuf>, first: u64, count: u64) -> Res
 #[test]
 fn concurrent_processes_see_a_legal_order() {
     let seed = bed::number("IRIS_MODEL_SEED").unwrap_or(1);
-    let count = bed::number("IRIS_MODEL_CONTESTS").unwrap_or(40);
+    let count = bed::number("IRIS_MODEL_CONTESTS").unwrap_or(15);
     contests(Some(&bed::library()), seed, count).unwrap_or_else(|e| panic!("{e}"));
 }
 

@@ -36,6 +36,7 @@ impl Place {
                 memory: 4 << 20,
                 flush_ms: 1000,
                 warm_up: 0,
+                consistency: "posix",
                 settle: "close",
             },
             library,

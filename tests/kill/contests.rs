@@ -86,10 +86,11 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
         memory: random.one(&[256 << 10, 1 << 20, 64 << 20]),
         flush_ms: random.one(&[1, 1, 5, 1000]),
         warm_up: random.one(&[0, 0, 2]),
+        consistency: "posix",
         settle: "close",
     };
     let append = random.below(3) == 0;
-    let workers = 1 + random.below(4);
+    let workers = 1 + random.below(6);
     let ops = 50 + random.below(600);
     let how = random.below(3);
     let death =

@@ -140,6 +140,7 @@ pub fn sequence(bench: &Bench, seed: u64) -> Result<u64, String> {
             memory: random.one(&[256 << 10, 1 << 20, 4 << 20, 64 << 20]),
             flush_ms: random.one(&[1, 1, 5, 1000]),
             warm_up: random.one(&[0, 0, 2]),
+            consistency: "posix",
             settle: "close",
         },
         mount: folder.path().join("files"),

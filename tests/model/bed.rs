@@ -116,6 +116,8 @@ pub struct Setting {
     pub flush_ms: u64,
     /// `IRIS_TIER0_WARM_UP`
     pub warm_up: u64,
+    /// `IRIS_CONSISTENCY`
+    pub consistency: &'static str,
     /// `IRIS_SETTLE`
     pub settle: &'static str,
 }
@@ -133,7 +135,7 @@ impl Setting {
             .env("IRIS_TIER0_FLUSH_AFTER_MS", self.flush_ms.to_string())
             .env("IRIS_TIER0_WARM_UP", self.warm_up.to_string())
             .env("IRIS_SETTLE", self.settle)
-            .env("IRIS_CONSISTENCY", "posix")
+            .env("IRIS_CONSISTENCY", self.consistency)
             .env("IRIS_LOG", std::env::var("IRIS_TEST_LOG").unwrap_or_else(|_| "off".into()));
     }
 

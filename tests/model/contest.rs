@@ -31,13 +31,14 @@ impl Contest {
         Contest {
             mode: random.one(&MODES),
             seed,
-            workers: 2 + random.below(4),
+            workers: 2 + random.below(7),
             ops: 100 + random.below(500),
             setting: Setting {
                 threshold: random.one(&[65536, 65536, 65536, 4096, 1 << 20]),
                 memory: random.one(&[256 << 10, 1 << 20, 4 << 20, 64 << 20]),
                 flush_ms: random.one(&[1, 5, 1000]),
                 warm_up: random.one(&[0, 0, 2]),
+                consistency: "posix",
                 settle: "close",
             },
         }

@@ -13,6 +13,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -51,11 +52,12 @@ struct log {
 };
 
 static struct log *shared;
-static struct worker *self;
-static int me;
-static long armed = -1;
-static uint64_t state;
-static uint64_t *words;
+/* One worker is a process or a thread. */
+static __thread struct worker *self;
+static __thread int me;
+static __thread long armed = -1;
+static __thread uint64_t state;
+static __thread uint64_t *words;
 static const char *path;
 
 static void fail(const char *what, long detail)
@@ -263,6 +265,21 @@ static int work(const char *mode, int fd, int ops, uint64_t seed)
 	return 0;
 }
 
+struct thread {
+	pthread_t id;
+	const char *mode;
+	int me, fd, ops;
+	uint64_t seed;
+};
+
+static void *run_thread(void *arg)
+{
+	const struct thread *t = arg;
+	me = t->me;
+	work(t->mode, t->fd, t->ops, t->seed);
+	return NULL;
+}
+
 static int dump(void)
 {
 	static char bytes[1 << 16];
@@ -306,22 +323,33 @@ int main(int argc, char **argv)
 	if (fd < 0)
 		fail("create", 0);
 	atomic_store(&shared->workers, (uint64_t)workers);
+	struct thread threads[WORKERS];
+	int running = 0;
 	for (int i = 0; i < workers; i++) {
-		if (fork() != 0)
+		if (i % 4 == 3 || fork() != 0)
 			continue;
 		me = i;
-		/* In turn: a descriptor of its own, the inherited one, and one of its own in another program. */
-		if (i % 3 == 1)
+		/* In turn: a descriptor of its own, the inherited one, one of its own in another program, a thread. */
+		if (i % 4 == 1)
 			_exit(work(argv[1], fd, ops, seed));
-		if (i % 3 == 0)
+		if (i % 4 == 0)
 			_exit(work(argv[1], -1, ops, seed));
 		char number[16];
 		snprintf(number, sizeof number, "%d", -i - 1);
 		execl("/proc/self/exe", argv[0], argv[1], argv[2], argv[3], argv[4], number, argv[6], NULL);
 		fail("exec", 0);
 	}
+	/* Every fourth is a thread of this process; started last, since forking among threads is another subject. */
+	for (int i = 3; i < workers; i += 4) {
+		threads[running] = (struct thread){ 0, argv[1], i, i & 4 ? fd : -1, ops, seed };
+		if (pthread_create(&threads[running].id, NULL, run_thread, &threads[running]) != 0)
+			fail("thread", i);
+		running++;
+	}
 	atomic_store(&shared->go, 1);
 	int status, worst = 0;
+	for (int i = 0; i < running; i++)
+		pthread_join(threads[i].id, NULL);
 	while (wait(&status) > 0)
 		if (!WIFEXITED(status) || WEXITSTATUS(status) != 0)
 			worst = WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);

@@ -119,6 +119,7 @@ impl World<'_> {
             memory: s.memory,
             flush_ms: s.flush_ms,
             warm_up: s.warm_up,
+            consistency: s.consistency,
             settle: s.settle,
         }
     }

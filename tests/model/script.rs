@@ -64,6 +64,8 @@ pub struct Setup {
     pub flush_ms: u64,
     /// Writes of a file that go straight to it before staging begins.
     pub warm_up: u64,
+    /// Who sees what when: posix, session or relaxed.
+    pub consistency: &'static str,
     /// When files settle: close, background or drain.
     pub settle: &'static str,
 }
@@ -77,6 +79,13 @@ pub struct Script {
     pub ops: Vec<Op>,
 }
 
+/// The values of `consistency`.
+pub const CONSISTENCY: [&str; 3] = ["posix", "session", "relaxed"];
+
+fn one_of(names: &[&'static str], value: &str) -> Result<&'static str, String> {
+    names.iter().find(|n| **n == value).copied().ok_or(format!("unknown: {value}"))
+}
+
 /// The values of `settle`.
 pub const SETTLE: [&str; 3] = ["close", "background", "drain"];
 
@@ -85,8 +94,16 @@ impl fmt::Display for Script {
         let s = &self.setup;
         writeln!(
             f,
-            "setup processes={} initial={} ending={} threshold={} memory={} flush_ms={} warm_up={} settle={}",
-            s.processes, s.initial, s.ending, s.threshold, s.memory, s.flush_ms, s.warm_up, s.settle
+            "setup processes={} initial={} ending={} threshold={} memory={} flush_ms={} warm_up={} consistency={} settle={}",
+            s.processes,
+            s.initial,
+            s.ending,
+            s.threshold,
+            s.memory,
+            s.flush_ms,
+            s.warm_up,
+            s.consistency,
+            s.settle
         )?;
         for op in &self.ops {
             writeln!(f, "{} {}", op.process, op.line())?;
@@ -128,6 +145,7 @@ fn parse_setup<'a>(words: impl Iterator<Item = &'a str>) -> Result<Setup, String
         memory: 64 << 20,
         flush_ms: 1000,
         warm_up: 2,
+        consistency: "posix",
         settle: "close",
     };
     for word in words {
@@ -141,9 +159,8 @@ fn parse_setup<'a>(words: impl Iterator<Item = &'a str>) -> Result<Setup, String
             "memory" => setup.memory = number()?,
             "flush_ms" => setup.flush_ms = number()?,
             "warm_up" => setup.warm_up = number()?,
-            "settle" => {
-                setup.settle = SETTLE.into_iter().find(|s| *s == value).ok_or(format!("unknown: {word}"))?;
-            }
+            "settle" => setup.settle = one_of(&SETTLE, value)?,
+            "consistency" => setup.consistency = one_of(&CONSISTENCY, value)?,
             _ => return Err(format!("unknown: {word}")),
         }
     }

@@ -1,7 +1,7 @@
 //! Which scripts are tried: sizes and offsets round every boundary, few files and descriptors so that operations
 //! meet, and profiles so that each case dwells on something. Owns the proptest strategies.
 
-use crate::script::{Op, SETTLE, Script, Setup};
+use crate::script::{CONSISTENCY, Op, SETTLE, Script, Setup};
 use proptest::prelude::*;
 use proptest::strategy::Union;
 
@@ -202,6 +202,7 @@ fn ops() -> BoxedStrategy<Vec<Op>> {
         2 => profile(&[streams(), requests(), processes()], 4, 50),
         1 => profile(&[requests(), changes(), limits()], 4, 50),
         3 => profile(&all, 4, 60),
+        1 => profile(&all, 100, 300),
     ]
     .boxed()
 }
@@ -215,9 +216,10 @@ fn setup() -> BoxedStrategy<Setup> {
         prop_oneof![2 => Just(256u64 << 10), 1 => Just(512u64 << 10), 3 => Just(1u64 << 20), 2 => Just(4u64 << 20), 3 => Just(64u64 << 20)],
         prop_oneof![4 => Just(1u64), 2 => Just(5u64), 3 => Just(1000u64)],
         prop_oneof![2 => Just(0u64), 1 => Just(2u64)],
+        prop_oneof![4 => Just(CONSISTENCY[0]), 2 => Just(CONSISTENCY[1]), 1 => Just(CONSISTENCY[2])],
         prop_oneof![6 => Just(SETTLE[0]), 1 => Just(SETTLE[1]), 1 => Just(SETTLE[2])],
     )
-        .prop_map(|(processes, initial, ending, threshold, memory, flush_ms, warm_up, settle)| Setup {
+        .prop_map(|(processes, initial, ending, threshold, memory, flush_ms, warm_up, consistency, settle)| Setup {
             processes,
             initial,
             ending,
@@ -225,6 +227,7 @@ fn setup() -> BoxedStrategy<Setup> {
             memory,
             flush_ms,
             warm_up,
+            consistency,
             settle,
         })
         .boxed()
@@ -248,7 +251,18 @@ fn decide_holes(mut script: Script) -> Script {
     script
 }
 
+/// A single process sees its own writes whatever the consistency; several see each other's only under posix, and
+/// only there does a killed process lose nothing.
+fn decide_consistency(mut script: Script) -> Script {
+    let setup = &mut script.setup;
+    let alone = |op: &Op| op.verb != "fork" && (op.verb != "exit" || op.args[0] != 2);
+    if setup.processes > 1 || setup.ending != 0 || !script.ops.iter().all(alone) {
+        setup.consistency = CONSISTENCY[0];
+    }
+    script
+}
+
 /// All scripts.
 pub fn scripts() -> impl Strategy<Value = Script> {
-    (setup(), ops()).prop_map(|(setup, ops)| decide_holes(Script { setup, ops }))
+    (setup(), ops()).prop_map(|(setup, ops)| decide_consistency(decide_holes(Script { setup, ops })))
 }
