@@ -310,6 +310,7 @@ impl<'p> Journal<'p> {
             slot.staged_bytes.store(bytes, Relaxed);
             slot.records.store(records, Relaxed);
         }
+        self.pool.superblock().retirements.fetch_add(1, AcqRel);
         slot.sealed.store(0, Release);
         let mut block = first;
         for _ in 0..self.pool.geometry().blocks {

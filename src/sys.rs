@@ -43,17 +43,6 @@ pub fn open(path: &CStr, flags: OFlags, mode: u32) -> Result<OwnFd> {
     Ok(OwnFd(rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?))
 }
 
-/// Moves a descriptor of ours to a high number, so that the program gets the low ones it would get without us.
-/// Where the limit leaves no room up there, it stays where it is.
-pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1024);
-    let lowest = (limit.min(1 << 20) as i32 * 3 / 4).max(3);
-    match rustix::io::fcntl_dupfd_cloexec(&fd.0, lowest) {
-        Ok(high) => OwnFd(high),
-        Err(_) => fd,
-    }
-}
-
 /// fstat.
 #[inline]
 pub fn fstat(fd: RawFd) -> Result<Stat> {
@@ -249,6 +238,23 @@ pub fn yield_now() {
 /// RLIMIT_FSIZE, if one is set.
 pub fn file_size_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
+}
+
+/// Runs `f`, which makes a file of `len` bytes, whatever RLIMIT_FSIZE the program has, as far as it may be lifted:
+/// going past it would raise SIGXFSZ in the program.
+pub fn with_file_size<T>(len: u64, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Fsize);
+    if limit.current.is_none_or(|soft| soft >= len) {
+        return f();
+    }
+    if limit.maximum.is_some_and(|hard| hard < len) {
+        return Err(Errno(libc::EFBIG));
+    }
+    setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
+    let result = f();
+    setrlimit(Resource::Fsize, limit)?;
+    result
 }
 
 /// Reads a small file of /proc into `buf`.

@@ -10,28 +10,40 @@ use libc::{
     c_char, c_int, c_uint, c_void, gid_t, mode_t, off_t, size_t, stat as Stat, timespec, timeval, uid_t,
 };
 
-/// After any stat: the size that the file has once its staged bytes are home.
-fn corrected(result: c_int, st: *mut Stat) -> c_int {
-    if result == 0 && live() {
+/// Any stat: `real`, and then the size that the file has once its staged bytes are home. Bytes that went home
+/// between the two are in neither, so the kernel is asked again.
+fn corrected(st: *mut Stat, real: impl Fn() -> c_int) -> c_int {
+    if !live() {
+        return real();
+    }
+    loop {
+        let flushes = inside(engine::flushes);
+        let result = real();
+        if result != 0 {
+            return result;
+        }
         // SAFETY: the call succeeded, so the structure is the program's and filled in.
         let st = unsafe { &mut *st };
-        if st.st_mode & libc::S_IFMT == libc::S_IFREG {
-            if let Some(Some(size)) = inside(|| engine::staged_size(st.st_dev, st.st_ino, st.st_size)) {
-                st.st_size = size;
-            }
+        if st.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return result;
         }
+        if let Some(Some(size)) = inside(|| engine::staged_size(st.st_dev, st.st_ino, st.st_size)) {
+            st.st_size = size;
+        } else if inside(engine::flushes) != flushes {
+            continue;
+        }
+        return result;
     }
-    result
 }
 
 /// fstat(2) round `real`.
-fn looking(fd: c_int, st: *mut Stat, real: impl FnOnce() -> c_int) -> c_int {
-    if concerns(fd) {
-        if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
-            return int(fail(e));
-        }
+fn looking(fd: c_int, st: *mut Stat, real: impl Fn() -> c_int) -> c_int {
+    if concerns(fd)
+        && let Err(e) = tell(|| engine::touch(fd, Touch::Look))
+    {
+        return int(fail(e));
     }
-    corrected(real(), st)
+    corrected(st, real)
 }
 
 /// fstatat(2) round `real`: with an empty path it is fstat.
@@ -40,12 +52,12 @@ fn looking_at(
     path: *const c_char,
     st: *mut Stat,
     flags: c_int,
-    real: impl FnOnce() -> c_int,
+    real: impl Fn() -> c_int,
 ) -> c_int {
     if live() && names_descriptor(path, flags) {
         return looking(dir, st, real);
     }
-    corrected(real(), st)
+    corrected(st, real)
 }
 
 fn names_descriptor(path: *const c_char, flags: c_int) -> bool {
@@ -58,32 +70,31 @@ fn changing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
 }
 
 fn touching(fd: c_int, what: Touch, real: impl FnOnce() -> c_int) -> c_int {
-    if concerns(fd) {
-        if let Err(e) = tell(|| engine::touch(fd, what)) {
-            return int(fail(e));
-        }
+    if concerns(fd)
+        && let Err(e) = tell(|| engine::touch(fd, what))
+    {
+        return int(fail(e));
     }
     real()
 }
 
 /// As `changing`, for the functions that return the error instead of setting `errno`.
 fn changing_returned(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
-    if concerns(fd) {
-        if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) {
-            return e.0;
-        }
+    if concerns(fd)
+        && let Err(e) = tell(|| engine::touch(fd, Touch::Change))
+    {
+        return e.0;
     }
     real()
 }
 
 /// A call that changes a file by name.
 fn changing_path(dir: c_int, path: *const c_char, follow: bool, real: impl FnOnce() -> c_int) -> c_int {
-    if live() {
-        if let Some(name) = name(path) {
-            if let Err(e) = tell(|| engine::before_path(dir, name, 0, follow)) {
-                return int(fail(e));
-            }
-        }
+    if live()
+        && let Some(name) = name(path)
+        && let Err(e) = tell(|| engine::before_path(dir, name, 0, follow))
+    {
+        return int(fail(e));
     }
     real()
 }
@@ -125,11 +136,11 @@ hooks! {
     }
 
     fn stat | stat64 | lstat | lstat64(path: *const c_char, st: *mut Stat) -> c_int, real => {
-        corrected(real(path, st), st)
+        corrected(st, || real(path, st))
     }
 
     fn __xstat | __xstat64 | __lxstat | __lxstat64(version: c_int, path: *const c_char, st: *mut Stat) -> c_int,
-        real => { corrected(real(version, path, st), st) }
+        real => { corrected(st, || real(version, path, st)) }
 
     fn fstatat | fstatat64(dir: c_int, path: *const c_char, st: *mut Stat, flags: c_int) -> c_int, real => {
         looking_at(dir, path, st, flags, || real(dir, path, st, flags))
@@ -143,20 +154,23 @@ hooks! {
     fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, stx: *mut libc::statx) -> c_int,
         real => {
         if !live() { return real(dir, path, flags, mask, stx); }
-        if names_descriptor(path, flags) {
-            if let Err(e) = tell(|| engine::touch(dir, Touch::Look)) { return int(fail(e)); }
-        }
-        let result = real(dir, path, flags, mask, stx);
-        if result == 0 {
+        if names_descriptor(path, flags)
+            && let Err(e) = tell(|| engine::touch(dir, Touch::Look)) { return int(fail(e)); }
+        loop {
+            let flushes = inside(engine::flushes);
+            let result = real(dir, path, flags, mask, stx);
+            if result != 0 { return result; }
             // SAFETY: the call succeeded, so the structure is the program's and filled in.
             let stx = unsafe { &mut *stx };
             let device = libc::makedev(stx.stx_dev_major, stx.stx_dev_minor);
             let size = stx.stx_size as i64;
             if let Some(Some(size)) = inside(|| engine::staged_size(device, stx.stx_ino, size)) {
                 stx.stx_size = size as u64;
+            } else if inside(engine::flushes) != flushes {
+                continue;
             }
+            return result;
         }
-        result
     }
 
     fn fsync | fdatasync(fd: c_int) -> c_int, real => { touching(fd, Touch::Sync, || real(fd)) }
@@ -166,9 +180,8 @@ hooks! {
     }
 
     fn syncfs(fd: c_int) -> c_int, real => {
-        if live() {
-            if let Err(e) = sync_all() { return int(fail(e)); }
-        }
+        if live()
+            && let Err(e) = sync_all() { return int(fail(e)); }
         real(fd)
     }
 

@@ -101,10 +101,8 @@ pub fn controlling(fd: c_int, command: c_int, argument: usize, real: impl Fn(usi
             // SAFETY: for these commands the argument is a pointer to the program's lock.
             let lock = unsafe { &mut *(argument as *mut Lock) };
             let asks = command == libc::F_GETLK || command == libc::F_OFD_GETLK;
-            if !asks {
-                if let Err(e) = before_unlock(fd, c_int::from(lock.l_type)) {
-                    return int(fail(e));
-                }
+            if !asks && let Err(e) = before_unlock(fd, c_int::from(lock.l_type)) {
+                return int(fail(e));
             }
             match absolute(fd, lock) {
                 None => real(argument),
@@ -157,10 +155,10 @@ pub fn requesting(fd: c_int, request: c_ulong, argument: usize, real: impl Fn() 
         FICLONERANGE if argument > 0xffff => Some(unsafe { *(argument as *const i64) } as c_int),
         _ => None,
     };
-    if let Some(source) = source {
-        if let Err(e) = tell(|| engine::touch(source, Touch::Change)) {
-            return int(fail(e));
-        }
+    if let Some(source) = source
+        && let Err(e) = tell(|| engine::touch(source, Touch::Change))
+    {
+        return int(fail(e));
     }
     match tell(|| engine::touch(fd, Touch::Change)) {
         Ok(()) => real(),
@@ -226,18 +224,16 @@ hooks! {
     }
 
     fn flock(fd: c_int, operation: c_int) -> c_int, real => {
-        if live() && operation & libc::LOCK_UN != 0 {
-            if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
-        }
+        if live() && operation & libc::LOCK_UN != 0
+            && let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
         real(fd, operation)
     }
 
     // The region starts at the file offset, and the real function asks the kernel for it.
     fn lockf | lockf64(fd: c_int, command: c_int, len: off_t) -> c_int, real => {
         if live() {
-            if command == libc::F_ULOCK {
-                if let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
-            }
+            if command == libc::F_ULOCK
+                && let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
             if let Answer::Done(at) = ask(|| engine::lseek(fd, 0, libc::SEEK_CUR)) {
                 // SAFETY: moves the kernel's offset of a descriptor whose offset the engine keeps.
                 unsafe { raw::lseek(fd, at, libc::SEEK_SET) };

@@ -19,10 +19,10 @@ fn leaving(fd: c_int, reason: Bypass) -> Result<(), Errno> {
 
 /// A transfer between two descriptors round `real`.
 fn moving(from: c_int, to: c_int, real: impl FnOnce() -> ssize_t) -> ssize_t {
-    if live() {
-        if let Err(e) = leaving(from, Bypass::InKernel).and_then(|()| leaving(to, Bypass::InKernel)) {
-            return fail(e) as ssize_t;
-        }
+    if live()
+        && let Err(e) = leaving(from, Bypass::InKernel).and_then(|()| leaving(to, Bypass::InKernel))
+    {
+        return fail(e) as ssize_t;
     }
     real()
 }
@@ -71,12 +71,11 @@ hooks! {
     // Allocators call this first of all, some before anything is initialised: memory without a file passes at once.
     fn mmap | mmap64(at: *mut c_void, len: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t)
         -> *mut c_void, real = raw::mmap => {
-        if flags & libc::MAP_ANONYMOUS == 0 && live() {
-            if let Err(e) = leaving(fd, Bypass::Mapped) {
+        if flags & libc::MAP_ANONYMOUS == 0 && live()
+            && let Err(e) = leaving(fd, Bypass::Mapped) {
                 e.set();
                 return libc::MAP_FAILED;
             }
-        }
         real(at, len, prot, flags, fd, offset)
     }
 

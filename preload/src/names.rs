@@ -21,12 +21,11 @@ fn removing(dir: c_int, path: *const c_char, real: impl FnOnce() -> c_int) -> c_
 }
 
 fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
-    if live() {
-        if let Some(name) = name(from) {
-            if let Err(e) = tell(|| engine::before_rename(dir, name)) {
-                return int(fail(e));
-            }
-        }
+    if live()
+        && let Some(name) = name(from)
+        && let Err(e) = tell(|| engine::before_rename(dir, name))
+    {
+        return int(fail(e));
     }
     real()
 }

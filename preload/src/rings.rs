@@ -74,10 +74,10 @@ pub unsafe extern "C-unwind" fn io_submit(
 ) -> c_int {
     // SAFETY: the program's requests, and the system call that the library would have made.
     unsafe {
-        if live() {
-            if let Err(e) = submitting(requests, count) {
-                return -e.0;
-            }
+        if live()
+            && let Err(e) = submitting(requests, count)
+        {
+            return -e.0;
         }
         let errno = Errno::last();
         let result =

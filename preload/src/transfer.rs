@@ -161,10 +161,10 @@ pub fn seeking(fd: c_int, offset: off_t, whence: c_int, real: impl FnOnce() -> o
     if !concerns(fd) {
         return real();
     }
-    if whence == libc::SEEK_DATA || whence == libc::SEEK_HOLE {
-        if let Err(e) = tell(|| engine::touch(fd, Touch::Look)) {
-            return fail(e);
-        }
+    if (whence == libc::SEEK_DATA || whence == libc::SEEK_HOLE)
+        && let Err(e) = tell(|| engine::touch(fd, Touch::Look))
+    {
+        return fail(e);
     }
     settle(ask(|| engine::lseek(fd, offset, whence)), || real() as ssize_t) as off_t
 }

@@ -54,7 +54,11 @@ pub unsafe fn write(fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Ans
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
         Found::Yes(s) => s,
     };
-    if !state.writable() || len == 0 || !plain(buf, len) {
+    if !state.writable()
+        || len == 0
+        || !plain(buf, len)
+        || at.is_some_and(|o| o + len as u64 > i64::MAX as u64)
+    {
         return Answer::Kernel;
     }
     if state.mode == Mode::Private {
@@ -204,13 +208,20 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
 /// `buf` is writable for `len` bytes.
 #[inline]
 pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
-    let state = match get(fd) {
+    let mut state = match get(fd) {
         Found::No => return Answer::Kernel,
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
         Found::Yes(s) => s,
     };
-    if !state.readable() || !plain(buf, len) || len == 0 {
+    if !state.readable() || len == 0 || at.is_some_and(|o| o + len as u64 > i64::MAX as u64) {
         return Answer::Kernel;
+    }
+    if !plain(buf, len) {
+        // The kernel answers EFAULT, unless this is the end of the file: which it must know.
+        return match merged(&mut state, fd) {
+            Some(file) => file.flush().map_or_else(Answer::Fail, |()| Answer::Kernel),
+            None => Answer::Kernel,
+        };
     }
     if state.mode == Mode::Private {
         // SAFETY: by this function's contract.

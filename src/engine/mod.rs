@@ -241,7 +241,9 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
     }
     let mut result = Ok(());
     if d.writable() {
-        if file.mount().settle == crate::config::Settle::Close || !file.mount_can_wait() {
+        let waits = file.mount().settle != crate::config::Settle::Close && file.mount_can_wait();
+        // A file without a name could not be found again, and its inode's number may soon be another file's.
+        if !waits || sys::fstat(fd).is_ok_and(|s| s.st_nlink == 0) {
             result = file.flush();
             if let Err(e) = result {
                 report::add(report::Count::FlushErrors, 1);
@@ -471,6 +473,12 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
     (slot.commit.load(Ordering::Acquire) != 0 && staged_end > kernel_size).then_some(staged_end)
 }
 
+/// Counts flushes on the node; 0 while nothing is mounted. A size that the kernel gave before the count changed
+/// may lack bytes that [`staged_size`] no longer finds staged: ask again.
+pub fn flushes() -> u64 {
+    state::engine().and_then(|e| e.pool()).map_or(0, |p| p.superblock().retirements.load(Ordering::Acquire))
+}
+
 /// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
 pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
     let Some(engine) = state::engine() else { return Ok(()) };
@@ -534,14 +542,4 @@ pub fn directory_changed() {
     if let Some(engine) = state::engine() {
         engine.forget_cwd();
     }
-}
-
-/// The engine's own descriptors; −1 stands for none.
-pub fn own_descriptors() -> [c_int; 2] {
-    state::engine().and_then(|e| e.open_pool()).map_or([-1; 2], |p| p.descriptors())
-}
-
-/// Descriptors of the engine's own that close_range, closefrom and close loops must leave alone.
-pub fn is_own_descriptor(fd: c_int) -> bool {
-    fd >= 0 && state::engine().and_then(|e| e.open_pool()).is_some_and(|p| p.descriptors().contains(&fd))
 }

@@ -2,11 +2,12 @@
 //! of it lives as long as the process.
 
 use crate::config::{Config, Environment};
+use crate::errno::Errno;
 use crate::file::{File, Resources};
 use crate::report;
 use crate::spin::Spin;
 use crate::sys;
-use crate::tier0::pool::{self, Pool, PoolSettings};
+use crate::tier0::pool::{self, Pool, PoolError, PoolSettings};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -107,6 +108,11 @@ impl Engine {
         let pool = match made {
             Ok(pool) => Box::new(pool),
             Err(e) => {
+                // A limit on file sizes keeps this process from making a pool, but somebody else may.
+                let later = matches!(e, PoolError::File { source: Errno(libc::EFBIG), .. });
+                if later {
+                    return None;
+                }
                 if self.pool_state.swap(NONE, Ordering::AcqRel) != NONE {
                     report::bypassed(report::Bypass::NoTier0);
                     self.log(1, || format!("{e}; everything goes straight to the files"));

@@ -285,8 +285,14 @@ impl File {
         let Some(locked) = self.lock_slot(me, number)? else { return Some(()) };
         let slot = locked.slot();
         let theirs = slot.born.load(Ordering::Relaxed);
-        if born != 0 && theirs != born {
-            if theirs != 0
+        // Times of birth are some milliseconds coarse; a file known to have lost its last name is another one.
+        let removed = slot.flags.load(Ordering::Relaxed) & REMOVED != 0
+            && self.any_descriptor().is_some_and(|fd| sys::fstat(fd).is_ok_and(|s| s.st_nlink > 0));
+        if removed {
+            slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
+        }
+        if born != 0 && theirs != born || removed {
+            if (theirs != 0 || removed)
                 && let Some(end) = locked.journal().seal()
             {
                 locked.journal().retire(end);
@@ -513,6 +519,13 @@ impl File {
 
     /// Keeps an error of a background flush for the next write, fsync or close.
     pub fn keep_error(&self, e: Errno) {
+        // These tell of the flusher's troubles, not of the file's: somebody else may flush it yet.
+        if matches!(
+            e.0,
+            libc::EBADF | libc::EAGAIN | libc::EMFILE | libc::ENFILE | libc::EDEADLK | libc::ENOMEM
+        ) {
+            return;
+        }
         if let Some(l) = self.locked() {
             l.slot().error.store(e.0 as u32, Ordering::Release);
         }

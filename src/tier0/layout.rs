@@ -45,6 +45,8 @@ pub struct Superblock {
     pad: [u32; 3],
     /// Slots with staged bytes. May be too high after a crash, never too low.
     pub staged_files: AtomicU64,
+    /// Counts retirements of any slot: a size asked of the kernel before one may be too small after it.
+    pub retirements: AtomicU64,
     /// Counts renames by programs under Iris: a name known from before may be stale.
     pub renames: AtomicU64,
     /// Counts insertions of slots: a process that found no slot need not look again while this stands.

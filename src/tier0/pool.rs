@@ -73,6 +73,30 @@ pub struct PoolSettings {
     pub storage: u64,
 }
 
+/// A file behind a mapping. It is not kept open: the program would have one descriptor less, and might close it.
+struct Backing {
+    path: CString,
+    /// Device and inode number.
+    id: (u64, u64),
+}
+
+impl Backing {
+    /// Reserves space, so that touching it cannot raise SIGBUS.
+    fn reserve(&self, at: usize, len: usize) -> Result<(), Errno> {
+        let fd = sys::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
+        let st = sys::fstat(fd.raw())?;
+        if (st.st_dev, st.st_ino) != self.id {
+            return Err(Errno(libc::ESTALE));
+        }
+        sys::reserve(fd.raw(), at as u64, len as u64)
+    }
+
+    /// Whether the file still has its name.
+    fn is_named(&self) -> bool {
+        sys::statat(libc::AT_FDCWD, &self.path, false).is_ok_and(|s| (s.st_dev, s.st_ino) == self.id)
+    }
+}
+
 /// The memory-mapped pool.
 pub struct Pool {
     /// For each block, how many [`STEP`]s this process has populated.
@@ -80,11 +104,11 @@ pub struct Pool {
     base: *mut u8,
     storage: *mut u8,
     geometry: Geometry,
-    /// Device and inode numbers of the pool's file and its storage file.
-    identities: Vec<(u64, u64)>,
     /// `None` for a pool in plain memory.
-    fd: Option<OwnFd>,
-    storage_fd: Option<OwnFd>,
+    memory_file: Option<Backing>,
+    storage_file: Option<Backing>,
+    /// For each slot, whether this process knows its name's space to be reserved.
+    names_reserved: Vec<AtomicU8>,
     path: PathBuf,
 }
 
@@ -199,7 +223,7 @@ impl Pool {
         }
         let draft = path.with_extension(format!("{}-{}", sys::pid(), sys::tid()));
         let draft_name = c_path(&draft).map_err(file)?;
-        let made = (|| {
+        let made = sys::with_file_size(geometry.file_len() as u64, || {
             let fd = sys::open(&draft_name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
             rustix::fs::ftruncate(borrow(&fd), geometry.file_len() as u64)?;
             sys::reserve(fd.raw(), 0, geometry.names_at() as u64)?;
@@ -216,7 +240,7 @@ impl Pool {
             // SAFETY: nobody uses the page after this.
             unsafe { sys::unmap(base, 4096) };
             Ok(())
-        })();
+        });
         let linked = made.and_then(|()| {
             let name = c_path(path)?;
             match rustix::fs::link(draft_name.as_c_str(), name.as_c_str()) {
@@ -233,7 +257,6 @@ impl Pool {
         let damaged = |what| PoolError::Damaged { path: path.to_owned(), what };
         let name = c_path(path).map_err(file)?;
         let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(file)?;
-        let fd = sys::out_of_the_way(fd);
         let st = sys::fstat(fd.raw()).map_err(file)?;
         if st.st_uid != sys::uid() || st.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Err(damaged("not a file of this user"));
@@ -256,9 +279,9 @@ impl Pool {
             base,
             storage: std::ptr::null_mut(),
             geometry,
-            identities: vec![(st.st_dev, st.st_ino)],
-            fd: Some(fd),
-            storage_fd: None,
+            memory_file: Some(Backing { path: name, id: (st.st_dev, st.st_ino) }),
+            storage_file: None,
+            names_reserved: (0..SLOTS).map(|_| AtomicU8::new(0)).collect(),
             path: path.to_owned(),
         };
         let storage_blocks = (geometry.blocks - geometry.memory_blocks) as usize;
@@ -274,8 +297,7 @@ impl Pool {
                 return Err(damaged("its storage file is too short"));
             }
             pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK).map_err(at)?;
-            pool.identities.push((st.st_dev, st.st_ino));
-            pool.storage_fd = Some(sys::out_of_the_way(fd));
+            pool.storage_file = Some(Backing { path: name, id: (st.st_dev, st.st_ino) });
         }
         Ok(pool)
     }
@@ -292,9 +314,9 @@ impl Pool {
             base,
             storage: std::ptr::null_mut(),
             geometry,
-            identities: Vec::new(),
-            fd: None,
-            storage_fd: None,
+            memory_file: None,
+            storage_file: None,
+            names_reserved: Vec::new(),
             path: PathBuf::new(),
         };
         pool.superblock().blocks.store(memory_blocks, Ordering::Relaxed);
@@ -309,15 +331,10 @@ impl Pool {
         &self.path
     }
 
-    /// The pool's own descriptors, which the program must not close.
-    pub fn descriptors(&self) -> [i32; 2] {
-        [self.raw_fd(), self.storage_fd.as_ref().map_or(-1, OwnFd::raw)]
-    }
-
     /// Whether the pool file still has its name: without it, later processes would make another pool and not
     /// see what is staged here.
     pub fn still_named(&self) -> bool {
-        self.is_own(self.raw_fd()) && sys::fstat(self.raw_fd()).is_ok_and(|s| s.st_nlink > 0)
+        self.memory_file.as_ref().is_some_and(Backing::is_named)
     }
 
     /// Number and size of blocks.
@@ -527,13 +544,12 @@ impl Pool {
                 continue;
             }
             if self.reserved(block).load(Ordering::Acquire) == 0 {
-                let (fd, at) = if block < self.geometry.memory_blocks {
-                    (self.raw_fd(), self.geometry.blocks_at() + block as usize * BLOCK)
+                let (file, at) = if block < self.geometry.memory_blocks {
+                    (&self.memory_file, self.geometry.blocks_at() + block as usize * BLOCK)
                 } else {
-                    let fd = self.storage_fd.as_ref().map_or(-1, OwnFd::raw);
-                    (fd, (block - self.geometry.memory_blocks) as usize * BLOCK)
+                    (&self.storage_file, (block - self.geometry.memory_blocks) as usize * BLOCK)
                 };
-                if !self.is_own(fd) || sys::reserve(fd, at as u64, BLOCK as u64).is_err() {
+                if file.as_ref().is_none_or(|f| f.reserve(at, BLOCK).is_err()) {
                     owner.store(0, Ordering::Release);
                     // Memory is full below us; the storage tier, if any, may not be.
                     if block < self.geometry.memory_blocks && n > self.geometry.memory_blocks {
@@ -565,12 +581,6 @@ impl Pool {
             // SAFETY: the range lies in the block, which lies in the mapping.
             unsafe { sys::populate(self.block_ptr(block).add(from), steps as usize * STEP - from) };
         }
-    }
-
-    /// Whether a number still means one of the pool's files: a program may close descriptors that it does not
-    /// know, and get the number for a file of its own.
-    fn is_own(&self, fd: i32) -> bool {
-        fd >= 0 && sys::fstat(fd).is_ok_and(|s| self.identities.contains(&(s.st_dev, s.st_ino)))
     }
 
     /// Gives a block back.
@@ -609,7 +619,7 @@ impl Pool {
     /// Remembers under which name a slot's file was opened. The slot's lock is held.
     pub fn set_name(&self, slot: u32, name: &[u8]) {
         let at = self.geometry.names_at() + slot as usize * NAME;
-        if !self.is_own(self.raw_fd()) || sys::reserve(self.raw_fd(), at as u64, NAME as u64).is_err() {
+        if !self.reserve_name(slot, at) {
             return;
         }
         // A name that does not fit is no name; that of an earlier file would be a wrong one.
@@ -625,11 +635,8 @@ impl Pool {
 
     /// The name given by [`Pool::set_name`]; empty if none. The slot's lock is held.
     pub fn name(&self, slot: u32) -> Vec<u8> {
-        if self.base_is_plain_memory() {
-            return Vec::new();
-        }
         let at = self.geometry.names_at() + slot as usize * NAME;
-        if sys::reserve(self.raw_fd(), at as u64, NAME as u64).is_err() {
+        if !self.reserve_name(slot, at) {
             return Vec::new();
         }
         // SAFETY: as in `set_name`; the bytes are read up to the first zero within NAME.
@@ -637,18 +644,23 @@ impl Pool {
         CStr::from_bytes_until_nul(bytes).map_or_else(|_| Vec::new(), |c| c.to_bytes().to_vec())
     }
 
-    fn base_is_plain_memory(&self) -> bool {
-        self.fd.is_none()
-    }
-
-    fn raw_fd(&self) -> i32 {
-        self.fd.as_ref().map_or(-1, OwnFd::raw)
+    /// Reserves the space of a slot's name, once for each process.
+    fn reserve_name(&self, slot: u32, at: usize) -> bool {
+        let Some(file) = &self.memory_file else { return false };
+        let known = &self.names_reserved[slot as usize];
+        if known.load(Ordering::Relaxed) == 0 {
+            if file.reserve(at, NAME).is_err() {
+                return false;
+            }
+            known.store(1, Ordering::Relaxed);
+        }
+        true
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        if self.base_is_plain_memory() {
+        if self.memory_file.is_none() {
             return;
         }
         // SAFETY: dropping needs exclusive ownership, so nobody holds a reference into the mappings.
