@@ -71,6 +71,8 @@ programs! {
     many_files = together("many_files");
     streams = alone("streams");
     fortran_io = alone("fortran_io");
+    chk_names = alone("chk_names");
+    old_names = alone("old_names");
     procs_storm = together("procs_storm");
     close_to_open = alone("close_to_open");
     two_mounts = Program { folders: &["a/in", "b", "plain"], variants: MOUNTS, ..alone("two_mounts") };
@@ -83,6 +85,23 @@ fn every_program_is_deterministic_natively() {
     for p in PROGRAMS {
         pair::agrees_with_itself(p, runs);
     }
+}
+
+/// The same programs built as distributions build theirs: fortified (`__read_chk`, `__open64_2`, `__fread_chk` …)
+/// and with 64-bit names for everything.
+#[test]
+fn fortified_with_64_bit_names() {
+    let flags = ["-O2", "-D_FORTIFY_SOURCE=2", "-D_FILE_OFFSET_BITS=64"];
+    let library = build::libiris();
+    let mut failed = Vec::new();
+    for p in PROGRAMS.iter().filter(|p| p.name != "fortran_io" && p.folders.is_empty()) {
+        let program = build::program_with(p.name, "-fortified", &flags);
+        let said = pair::pair(p, &pair::VARIANTS[0], &program, &program, Some(&library));
+        if !said.is_empty() {
+            failed.push(said.join("\n    "));
+        }
+    }
+    assert!(failed.is_empty(), "{} fortified programs differ:\n\n{}\n", failed.len(), failed.join("\n\n"));
 }
 
 /// The harness must be able to fail: a library that flips one bit of one write is caught, in the words of the

@@ -50,6 +50,15 @@ static FILE *turn(int i, enum doing what)
 	return stream[i];
 }
 
+static void say_written(FILE *f, long ret)
+{
+	/* How much of a request was buffered before an error came is nobody's promise. */
+	if (ferror(f))
+		say("failed errno=%d", errno);
+	else
+		say("ret=%ld", ret);
+}
+
 static void say_state(FILE *f, long ret)
 {
 	int e = errno;
@@ -115,15 +124,15 @@ static int run_write(const char *verb, int i, const long *a)
 		if ((f = turn(i, WRITING)) == NULL)
 			return 1;
 		fill(buffer, len, (uint64_t)a[2]);
-		say_state(f, (long)fwrite(buffer, 1, len, f));
+		say_written(f, (long)fwrite(buffer, 1, len, f));
 	} else if (!strcmp(verb, "fprintf")) {
 		if ((f = turn(i, WRITING)) == NULL)
 			return 1;
-		say_state(f, fprintf(f, "%ld %08lx and %.3f\n", a[1], (unsigned long)a[1] * 77, (double)a[1] / 7));
+		say_written(f, fprintf(f, "%ld %08lx and %.3f\n", a[1], (unsigned long)a[1] * 77, (double)a[1] / 7));
 	} else if (!strcmp(verb, "fputc")) {
 		if ((f = turn(i, WRITING)) == NULL)
 			return 1;
-		say_state(f, fputc((int)(a[1] % 255 + 1), f));
+		say_written(f, fputc((int)(a[1] % 255 + 1), f));
 	} else {
 		return 0;
 	}
