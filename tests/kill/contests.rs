@@ -41,12 +41,6 @@ fn release(log: &Path) {
     file.write_all_at(&1u64.to_le_bytes(), RELEASED).expect("the log can be written");
 }
 
-/// Orphans of a killed parent come to this process, so that it can wait for their end.
-fn adopt_orphans() {
-    // SAFETY: a flag of this process; no memory is involved.
-    assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
-}
-
 /// Ends all that is left of a process group and waits until it is gone.
 fn end_group(group: i32) {
     // SAFETY: the group was made for these processes alone; its leader has not been reaped by anybody else.
@@ -74,7 +68,7 @@ fn finish(mut child: Child, group: i32) -> Result<(), String> {
 
 /// One contest from a seed.
 pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
-    adopt_orphans();
+    bed::adopt_orphans();
     let mut random = Random(seed);
     let (folder, memory) = (bed::folder("kills"), bed::pool_folder("kills-pool"));
     let mount = folder.path().join("files");

@@ -152,6 +152,29 @@ impl Setting {
     }
 }
 
+/// Orphans of a killed parent come to this process, so that it can wait for their end.
+pub fn adopt_orphans() {
+    // SAFETY: a flag of this process; no memory is involved.
+    assert_eq!(unsafe { libc::prctl(libc::PR_SET_CHILD_SUBREAPER, 1) }, 0);
+}
+
+/// Waits until a process that is dying is dead: its sockets close before that, and as long as it is not a zombie
+/// nobody else can know that it will not write any more.
+pub fn wait_for_death(pid: i32) {
+    let start = std::time::Instant::now();
+    loop {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        let state = stat.rsplit_once(") ").map_or("gone", |(_, rest)| &rest[..1]);
+        // The first thread may be a zombie while others still end.
+        let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        if matches!(state, "gone" | "X") || state == "Z" && threads() <= 1 {
+            return;
+        }
+        assert!(start.elapsed().as_secs() < 60, "process {pid} does not die: {stat}");
+        std::thread::sleep(std::time::Duration::from_micros(100));
+    }
+}
+
 /// Removes every `IRIS_` variable of the test's own environment from a command's.
 pub fn clear(command: &mut Command) {
     for (name, _) in std::env::vars_os() {

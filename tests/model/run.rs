@@ -185,9 +185,22 @@ impl World<'_> {
 
     /// Ends a conversation, waiting until the process has closed its end.
     fn part(&mut self, index: usize) -> String {
-        match self.talks[index].take().map(|mut t| t.hear()) {
-            Some(Err(e)) if e == "gone" => "gone".into(),
+        let Some(mut talk) = self.talks[index].take() else { return "nobody".into() };
+        match talk.hear() {
+            Err(e) if e == "gone" => {
+                bed::wait_for_death(talk.pid);
+                self.reap(talk.pid);
+                "gone".into()
+            }
             other => format!("did not go: {other:?}"),
+        }
+    }
+
+    /// Takes an orphan off the list of processes; this process's own children are waited for at the end.
+    fn reap(&self, pid: i32) {
+        if self.children.iter().all(|c| c.id() as i32 != pid) {
+            // SAFETY: no status is asked for. It fails harmlessly when somebody else was the parent.
+            unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) };
         }
     }
 
@@ -328,6 +341,7 @@ fn prepare(folder: &Path, initial: u64) -> std::io::Result<()> {
 
 /// Runs a script.
 pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
+    bed::adopt_orphans();
     let place = bed::folder("model");
     let pool = match way {
         Way::Iris(_) => Some(bed::pool_folder("model-pool")),
