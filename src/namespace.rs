@@ -1,20 +1,9 @@
 //! Names: which paths lie under a mount. Owns the rule; may not open anything.
 //!
 //! The kernel resolves names, not Iris: a path is opened first, and the kernel is asked where the descriptor
-//! leads (`/proc/self/fd`). Two cheap looks at the path itself spare most of those questions.
+//! leads (`/proc/self/fd`), once it matters. Only folders that no mount can lie in are told by the path itself.
 
 use crate::config::Mount;
-
-/// What a path tells by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Look {
-    /// Below this mount (index into the mounts).
-    Mounted(usize),
-    /// In a folder of the system that programs read at every start; never mounted.
-    Excluded,
-    /// Only the kernel knows.
-    Unknown,
-}
 
 /// Folders whose files are never served. Paths through /proc and /dev may lead anywhere (`/proc/self/fd/3`,
 /// `/dev/stdin`), so they are not here.
@@ -31,18 +20,13 @@ pub fn mount_of(path: &[u8], mounts: &[Mount]) -> Option<usize> {
     mounts.iter().position(|m| is_below(path, &m.root))
 }
 
-/// What an absolute path tells by itself. ".." may climb out through a symbolic link, so it tells nothing.
-pub fn look(path: &[u8], mounts: &[Mount]) -> Look {
-    if path.first() != Some(&b'/') || path.windows(3).any(|w| w == b"/..") {
-        return Look::Unknown;
-    }
-    if let Some(m) = mount_of(path, mounts) {
-        return Look::Mounted(m);
-    }
+/// Whether a path, as the program gave it, lies in a folder of the system that is never mounted. ".." may climb out
+/// of it through a symbolic link, so such a path is not.
+pub fn is_excluded(path: &[u8], mounts: &[Mount]) -> bool {
     let excluded = |folder: &&[u8]| {
         path.starts_with(folder) && !mounts.iter().any(|m| m.root.starts_with(&folder[..folder.len() - 1]))
     };
-    if EXCLUDED.iter().any(excluded) { Look::Excluded } else { Look::Unknown }
+    EXCLUDED.iter().any(excluded) && !path.windows(3).any(|w| w == b"/..")
 }
 
 #[cfg(test)]
@@ -64,21 +48,17 @@ mod tests {
     #[test]
     fn the_nearest_mount_wins_and_neighbours_do_not_count() {
         let m = mounts(&["/data/run/fast", "/data/run"]);
-        assert_eq!(look(b"/data/run/fast/x", &m), Look::Mounted(0));
-        assert_eq!(look(b"/data/run/faster", &m), Look::Mounted(1));
-        assert_eq!(look(b"/data/running/x", &m), Look::Unknown);
-        assert_eq!(look(b"/data/run", &m), Look::Unknown);
-    }
-
-    #[test]
-    fn a_path_with_dots_is_the_kernels() {
-        assert_eq!(look(b"/data/run/../x", &mounts(&["/data/run"])), Look::Unknown);
-        assert_eq!(look(b"run/x", &mounts(&["/data/run"])), Look::Unknown);
+        assert_eq!(mount_of(b"/data/run/fast/x", &m), Some(0));
+        assert_eq!(mount_of(b"/data/run/faster", &m), Some(1));
+        assert_eq!(mount_of(b"/data/running/x", &m), None);
+        assert_eq!(mount_of(b"/data/run", &m), None);
     }
 
     #[test]
     fn system_folders_are_excluded_unless_mounted() {
-        assert_eq!(look(b"/usr/lib/x", &mounts(&["/data"])), Look::Excluded);
-        assert_eq!(look(b"/usr/lib/x", &mounts(&["/usr/local/data"])), Look::Unknown);
+        assert!(is_excluded(b"/usr/lib/x", &mounts(&["/data"])));
+        assert!(!is_excluded(b"/usr/lib/x", &mounts(&["/usr/local/data"])));
+        assert!(!is_excluded(b"/usr/../data/x", &mounts(&["/data"])));
+        assert!(!is_excluded(b"data/x", &mounts(&["/data"])));
     }
 }

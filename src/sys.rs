@@ -293,12 +293,6 @@ pub fn with_write_permission<T>(fd: RawFd, f: impl FnOnce() -> Result<T>) -> Res
     result
 }
 
-/// The working directory's name, into `buf`, without a terminating zero.
-pub fn cwd(buf: &mut [u8]) -> Result<&[u8]> {
-    let len = rustix::fs::readlinkat_raw(rustix::fs::CWD, c"/proc/self/cwd", &mut *buf)?;
-    Ok(&buf[..len])
-}
-
 /// lseek with SEEK_DATA or SEEK_HOLE.
 pub fn seek_sparse(fd: RawFd, offset: u64, whence: i32) -> Result<u64> {
     let from = if whence == libc::SEEK_DATA { SeekFrom::Data(offset) } else { SeekFrom::Hole(offset) };

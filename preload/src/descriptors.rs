@@ -50,9 +50,13 @@ fn replacing(old: c_int, new: c_int, real: impl FnOnce() -> c_int) -> c_int {
     // SAFETY: F_GETFD takes no argument; the raw call leaves the engine out.
     if unsafe { raw::fcntl(old, libc::F_GETFD, 0) } >= 0 {
         // Linux drops the error of this close, and so do we; the engine has noted it.
-        let _ = tell(|| engine::before_close(new));
+        inside(|| engine::before_dup2(old, new));
     }
-    duplicated(old, real())
+    let result = duplicated(old, real());
+    if result < 0 {
+        inside(|| engine::not_duped(old, new));
+    }
+    result
 }
 
 /// An unlock publishes what was written under the lock.

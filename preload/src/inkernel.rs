@@ -10,7 +10,7 @@ use ::engine::report::Bypass;
 use libc::{aiocb, c_int, c_uint, c_void, msghdr, off_t, size_t, ssize_t};
 
 /// The file leaves the overlay for `reason`.
-fn leaving(fd: c_int, reason: Bypass) -> Result<(), Errno> {
+pub fn leaving(fd: c_int, reason: Bypass) -> Result<(), Errno> {
     if !concerns(fd) {
         return Ok(());
     }

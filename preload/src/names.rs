@@ -5,7 +5,7 @@ use crate::guard::{fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use ::engine::engine;
-use libc::{AT_FDCWD, c_char, c_int, c_uint};
+use libc::{AT_FDCWD, c_char, c_int, c_uint, c_void};
 
 /// A call that takes a file's name away, and perhaps its last.
 fn removing(dir: c_int, path: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
@@ -30,12 +30,11 @@ fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_
     real()
 }
 
-/// After a change of the working directory.
-fn moved(result: c_int) -> c_int {
-    if result == 0 && live() {
-        inside(engine::directory_changed);
+/// Before a walk through a tree. A file that cannot be completed shows the size that it has.
+fn walking() {
+    if live() {
+        let _ = tell(engine::settle_everything);
     }
-    result
 }
 
 /// RENAME_EXCHANGE renames both.
@@ -69,9 +68,20 @@ hooks! {
 
     fn remove(path: *const c_char) -> c_int, real => { removing(AT_FDCWD, path, || real(path)) }
 
-    fn chdir(path: *const c_char) -> c_int, real => { moved(real(path)) }
+    // These look at many files by glibc's own calls, which no hook sees: their sizes must be in the files.
+    fn ftw | ftw64(path: *const c_char, each: *const c_void, depth: c_int) -> c_int, real => {
+        walking();
+        real(path, each, depth)
+    }
 
-    fn fchdir(fd: c_int) -> c_int, real => { moved(real(fd)) }
+    fn nftw | nftw64(path: *const c_char, each: *const c_void, depth: c_int, flags: c_int) -> c_int, real => {
+        walking();
+        real(path, each, depth, flags)
+    }
 
-    fn chroot(path: *const c_char) -> c_int, real => { moved(real(path)) }
+    fn fts_open | fts64_open(paths: *const *mut c_char, options: c_int, order: *const c_void) -> *mut c_void,
+        real => {
+        walking();
+        real(paths, options, order)
+    }
 }

@@ -35,7 +35,7 @@ pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnc
     let fd = real();
     if fd >= 0 {
         let known = if flags & O_TMPFILE == O_TMPFILE { None } else { Some(name) };
-        rings::opened(fd, dirfd, known, flags);
+        rings::opened(fd, known, flags);
     }
     fd
 }
@@ -83,7 +83,7 @@ hooks! {
     fn open_by_handle_at(mount: c_int, handle: *mut std::ffi::c_void, flags: c_int) -> c_int, real => {
         let fd = real(mount, handle, flags);
         if fd >= 0 && live() {
-            rings::opened(fd, libc::AT_FDCWD, None, flags);
+            rings::opened(fd, None, flags);
         }
         fd
     }

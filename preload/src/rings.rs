@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 static RING: AtomicBool = AtomicBool::new(false);
 
 /// Every open of whatever kind ends here: the engine hears of the descriptor.
-pub fn opened(fd: c_int, dirfd: c_int, name: Option<&CStr>, flags: c_int) {
-    inside(|| engine::opened(fd, dirfd, name, flags));
+pub fn opened(fd: c_int, name: Option<&CStr>, flags: c_int) {
+    inside(|| engine::opened(fd, name, flags));
     if RING.load(Ordering::Relaxed) {
         leave(fd);
     }

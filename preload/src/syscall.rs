@@ -6,6 +6,7 @@ use crate::hook::hooks;
 use crate::open::opening;
 use crate::real::raw;
 use crate::{attributes, descriptors, inkernel, names, open, process, rings, transfer};
+use ::engine::report::Bypass;
 use libc::{c_int, c_long};
 
 /// What openat2 is told; later kernels may append to it.
@@ -74,8 +75,15 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
             libc::SYS_fchmodat => attributes::fchmodat(fd, a[1] as _, a[2] as _, 0).into(),
             libc::SYS_fchown => attributes::fchown(fd, a[1] as _, a[2] as _).into(),
             libc::SYS_fchownat => attributes::fchownat(fd, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into(),
+            // Not through the hook of that name: communication libraries (UCX) overwrite its first bytes with a
+            // jump to a function of theirs, which comes back here.
             libc::SYS_mmap => {
-                inkernel::mmap(a[0] as _, a[1] as _, int(a[2]), int(a[3]), int(a[4]), a[5]) as c_long
+                if int(a[3]) & libc::MAP_ANONYMOUS == 0
+                    && let Err(e) = inkernel::leaving(int(a[4]), Bypass::Mapped)
+                {
+                    return Some(fail(e));
+                }
+                return None;
             }
             libc::SYS_sendfile => inkernel::sendfile(fd, int(a[1]), a[2] as _, a[3] as _) as c_long,
             libc::SYS_copy_file_range => {
@@ -94,8 +102,6 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                 return None;
             }
             libc::SYS_renameat2 => names::renameat2(fd, a[1] as _, int(a[2]), a[3] as _, a[4] as _).into(),
-            libc::SYS_chdir => names::chdir(a[0] as _).into(),
-            libc::SYS_fchdir => names::fchdir(fd).into(),
             libc::SYS_execve => process::exec::execve(a[0] as _, a[1] as _, a[2] as _).into(),
             libc::SYS_execveat => {
                 process::exec::execveat(fd, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into()

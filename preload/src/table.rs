@@ -21,7 +21,7 @@ macro_rules! for_each_hook {
             fchown chown lchown fchownat fsetxattr setxattr lsetxattr fremovexattr removexattr lremovexattr
             mmap mmap64 sendfile sendfile64 copy_file_range splice aio_read aio_read64 aio_write aio_write64
             aio_fsync aio_fsync64 lio_listio lio_listio64 sendmsg sendmmsg
-            rename renameat renameat2 unlink unlinkat remove setrlimit setrlimit64 prlimit prlimit64 chdir fchdir chroot
+            rename renameat renameat2 unlink unlinkat remove setrlimit setrlimit64 prlimit prlimit64 ftw ftw64 nftw nftw64 fts_open fts64_open
             execve execvpe execveat fexecve execv execvp _exit _Exit _Fork clone __clone daemon login_tty forkpty
             fopen fopen64 _IO_fopen fdopen _IO_fdopen freopen freopen64 fclose _IO_fclose fread _IO_fread fread_unlocked
             __fread_chk __fread_unlocked_chk _IO_sgetn fwrite _IO_fwrite fwrite_unlocked fseek fseeko fseeko64 ftell ftello ftello64 _IO_ftell
@@ -92,10 +92,12 @@ pub const LEFT: &[(&str, &str)] = &[
          versionsort64",
     ),
     (
-        "Walks a tree of directories with glibc's own stat: names, kinds and identities are right; a size is the \
-         anchor's, which lags while the file is staged by a process that still has it open.",
-        "ftw ftw64 nftw nftw64 fts_open fts_read fts_children fts_set fts_close fts64_open fts64_read \
-         fts64_children fts64_set fts64_close",
+        "Goes on with a walk that fts_open began, after what was staged went home.",
+        "fts_read fts_children fts_set fts_close fts64_read fts64_children fts64_set fts64_close",
+    ),
+    (
+        "Changes the working directory: names are the kernel's to resolve, and Iris asks it where a file lies.",
+        "chdir fchdir chroot",
     ),
     (
         "Tells about the file system, which is the anchor's.",

@@ -1,7 +1,7 @@
 //! From a descriptor to a file: where it lies, whether it may be staged, and taking its offset over. Owns those
 //! decisions; does no reading or writing of data.
 
-use super::description::{self, Mode, Place, State};
+use super::description::{self, Mode, State};
 use super::state::Engine;
 use crate::file::{Descriptor, File};
 use crate::namespace;
@@ -24,21 +24,14 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     if let Some(file) = &state.file {
         return Standing::File(file.clone());
     }
-    let mount = match state.place {
-        Place::Mounted(m) => m,
-        Place::Unknown => {
-            let mut buf = [0u8; 4096];
-            let mounts = &engine.config.mounts;
-            let found = sys::name_of(fd, &mut buf)
-                .ok()
-                .and_then(|name| Some((namespace::mount_of(name, mounts)?, name.to_vec())));
-            let Some((index, name)) = found else { return outside(state, Bypass::Outside) };
-            state.name = name;
-            state.renames = renames(engine);
-            state.place = Place::Mounted(&mounts[index]);
-            &mounts[index]
-        }
-    };
+    // Before the name: a rename in between makes it stale, and the count tells.
+    let renames =
+        engine.pool().map_or(0, |p| p.superblock().renames.load(std::sync::atomic::Ordering::Acquire));
+    let mut buf = [0u8; 4096];
+    let mounts = &engine.config.mounts;
+    let Ok(name) = sys::name_of(fd, &mut buf) else { return Standing::Unserved };
+    let Some(index) = namespace::mount_of(name, mounts) else { return outside(state, Bypass::Outside) };
+    let mount = &mounts[index];
     let Ok(st) = sys::fstat(fd) else { return Standing::Unserved };
     if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return outside(state, Bypass::NotRegular);
@@ -47,17 +40,10 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     for &number in &state.numbers {
         file.add_descriptor(Descriptor { fd: number, writable: state.writable() });
     }
-    if !state.name.is_empty() {
-        file.set_name(&state.name, state.renames);
-    }
+    file.set_name(name, renames);
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());
     Standing::File(file)
-}
-
-/// Renames so far, as Tier 0 counts them.
-pub fn renames(engine: &Engine) -> u64 {
-    engine.pool().map_or(0, |p| p.superblock().renames.load(std::sync::atomic::Ordering::Acquire))
 }
 
 fn outside(state: &mut State, why: Bypass) -> Standing {

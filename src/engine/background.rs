@@ -19,6 +19,9 @@ const LIMIT: u64 = 2 << 20;
 /// Bytes a second from which a base counts as that fast.
 const FAST: u64 = 1 << 30;
 
+/// Rounds without anything staged after which the thread ends; the next staged write starts another.
+const IDLE_ROUNDS: u32 = 4;
+
 static QUEUE: Spin<Vec<Arc<File>>> = Spin::new(Vec::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
 /// 1 when the thread has something to do before its time.
@@ -98,6 +101,7 @@ fn start() -> bool {
 
 fn run() {
     let Some(engine) = engine() else { return };
+    let mut idle = 0;
     let pause_ms = (engine.config.tier0.flush_after_ms / 2).max(1);
     loop {
         let timeout = futex::Timespec {
@@ -108,12 +112,29 @@ fn run() {
             let _ = futex::wait(&CALL, futex::Flags::PRIVATE, 0, Some(&timeout));
         }
         CALL.store(0, Ordering::Release);
-        round(engine);
+        idle = if round(engine) { 0 } else { idle + 1 };
+        // A process whose main thread has ended ends with its last thread, which must not be this one for long.
+        if idle > IDLE_ROUNDS
+            && let Some(queue) = QUEUE.lock()
+            && queue.iter().all(|f| f.staged_bytes() == 0)
+        {
+            queue.iter().for_each(|f| f.queued.store(false, Ordering::Release));
+            let mut queue = queue;
+            let files = std::mem::take(&mut *queue);
+            RUNNING.store(false, Ordering::Release);
+            drop(queue);
+            // A writer that found its file on the list just before is not lost: its store is visible by now.
+            crate::sys::nap(1000);
+            files.iter().filter(|f| f.staged_bytes() > 0).for_each(enqueue);
+            files.into_iter().filter(|f| !f.has_descriptors()).for_each(|f| engine.forget(f));
+            return;
+        }
     }
 }
 
-/// Looks at each file once.
-fn round(engine: &Engine) {
+/// Looks at each file once. Returns whether any has staged bytes.
+fn round(engine: &Engine) -> bool {
+    let mut busy = false;
     let files = QUEUE.lock().map_or_else(Vec::new, |q| q.clone());
     for file in files {
         let bytes = file.staged_bytes();
@@ -125,6 +146,7 @@ fn round(engine: &Engine) {
                 engine.forget(file);
             }
         } else if old || is_due(&file, bytes) {
+            busy = true;
             // A closed file has no descriptor to flush through.
             let flushed = if open { file.flush() } else { file.settle_closed() };
             if let Err(e) = flushed {
@@ -132,8 +154,11 @@ fn round(engine: &Engine) {
                 file.keep_error(e);
                 engine.log(1, || format!("flushing in the background: {e}; the bytes stay in Tier 0"));
             }
+        } else {
+            busy = true;
         }
     }
+    busy
 }
 
 /// Takes a closed file off the list at once.

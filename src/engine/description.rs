@@ -4,7 +4,6 @@
 //! A number that is not in the table is none of ours: one load tells. Descriptions are never freed, only used
 //! again, so that a pointer read from the table stays valid; the table is asked again under the lock.
 
-use crate::config::Mount;
 use crate::file::File;
 use crate::spin::{Guard, Spin};
 use std::sync::Arc;
@@ -17,15 +16,6 @@ static TABLE: [AtomicPtr<Description>; MOST] = [const { AtomicPtr::new(std::ptr:
 /// One past the highest number ever entered.
 static TOP: AtomicUsize = AtomicUsize::new(0);
 static FREE: Spin<Vec<&'static Description>> = Spin::new(Vec::new());
-
-/// Where a description's file lies.
-#[derive(Clone, Copy, Debug)]
-pub enum Place {
-    /// Not asked yet: the path alone does not tell (symbolic links, "..", another folder's descriptor).
-    Unknown,
-    /// Under this mount, as far as its name goes.
-    Mounted(&'static Mount),
-}
 
 /// Who holds the offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,8 +39,6 @@ pub struct State {
     pub numbers: Vec<i32>,
     /// Status flags and access mode as given to open, and changed by F_SETFL.
     pub flags: i32,
-    /// Where the file is.
-    pub place: Place,
     /// Who holds the offset.
     pub mode: Mode,
     /// The offset in [`Mode::Private`].
@@ -59,10 +47,6 @@ pub struct State {
     pub file: Option<Arc<File>>,
     /// Small writes that went straight to the file before staging began.
     pub small_writes: u32,
-    /// Absolute name, when the open call gave one.
-    pub name: Vec<u8>,
-    /// Renames on the node before the name was learnt.
-    pub renames: u64,
     /// Bytes read ahead under session consistency.
     pub ahead: super::ahead::Ahead,
 }
@@ -72,13 +56,10 @@ impl State {
         State {
             numbers: Vec::new(),
             flags: 0,
-            place: Place::Unknown,
             mode: Mode::Fresh,
             offset: 0,
             file: None,
             small_writes: 0,
-            name: Vec::new(),
-            renames: 0,
             ahead: super::ahead::Ahead::new(),
         }
     }
@@ -152,10 +133,9 @@ pub fn enter(fd: i32, fill: impl FnOnce(&mut State)) {
     let d: &'static Description =
         reused.unwrap_or_else(|| Box::leak(Box::new(Description { state: Spin::new(State::new()) })));
     let Some(mut state) = d.state.lock() else { return };
-    let (mut numbers, mut name) = (std::mem::take(&mut state.numbers), std::mem::take(&mut state.name));
+    let mut numbers = std::mem::take(&mut state.numbers);
     numbers.clear();
-    name.clear();
-    *state = State { numbers, name, ..State::new() };
+    *state = State { numbers, ..State::new() };
     state.numbers.push(fd);
     fill(&mut state);
     drop(state);
@@ -172,6 +152,12 @@ pub fn alias(state: &mut State, old: i32, new: i32) {
     state.numbers.push(new);
     TABLE[new as usize].store(p, Ordering::Release);
     TOP.fetch_max(new as usize + 1, Ordering::AcqRel);
+}
+
+/// Whether two numbers mean one description.
+pub fn same(a: i32, b: i32) -> bool {
+    let at = |fd: i32| TABLE.get(fd as usize).map(|p| p.load(Ordering::Acquire));
+    at(a) == at(b)
 }
 
 /// Takes a number out of the table. Whoever holds the state goes on holding it.

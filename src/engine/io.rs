@@ -218,6 +218,9 @@ pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer
     }
     if !plain(buf, len) {
         // The kernel answers EFAULT, unless this is the end of the file: which it must know.
+        if state.mode == Mode::Private && at.is_none() {
+            let _ = sys::seek_to(fd, state.offset);
+        }
         return match merged(&mut state, fd) {
             Some(file) => file.flush().map_or_else(Answer::Fail, |()| Answer::Kernel),
             None => Answer::Kernel,
@@ -414,8 +417,7 @@ fn merged(state: &mut State, fd: i32) -> Option<Arc<File>> {
 fn move_to(state: &mut State, fd: i32, to: Option<i64>) -> Answer {
     let to = match to {
         Some(t) if t >= 0 => t,
-        Some(_) => return Answer::Fail(Errno(libc::EINVAL)),
-        None => return Answer::Fail(Errno(libc::EOVERFLOW)),
+        _ => return Answer::Fail(Errno(libc::EINVAL)),
     };
     if state.mode != Mode::Private || to as u64 > FARTHEST {
         // Whether such an offset is allowed, only the kernel knows.

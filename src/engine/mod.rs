@@ -13,11 +13,11 @@ mod process;
 pub(crate) mod state;
 
 use crate::errno::Errno;
-use crate::namespace::Look;
 use crate::report::Bypass;
 use crate::sys;
+use crate::tier0::layout::REMOVED;
 use crate::{file, namespace, report};
-use description::{Found, Mode, Place};
+use description::{Found, Mode};
 use std::ffi::{CStr, c_int};
 use std::sync::atomic::Ordering;
 
@@ -85,7 +85,15 @@ pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Res
     }
     // A path that cannot be looked at fails in the kernel as well.
     let Ok(st) = sys::statat(dirfd, path, follow) else { return Ok(()) };
-    settle(engine, (st.st_dev, st.st_ino))
+    rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)))
+}
+
+/// Where this user may not complete a file, the kernel's own call tells what he may.
+fn rights_are_the_kernels(settled: Result<(), Errno>) -> Result<(), Errno> {
+    match settled {
+        Err(Errno(libc::EACCES | libc::EPERM)) => Ok(()),
+        other => other,
+    }
 }
 
 /// Sends home what is staged for a file, whoever staged it.
@@ -123,38 +131,13 @@ fn damaged(name: &[u8]) -> String {
 
 /// After a successful open, openat, creat, mkostemp … of `path`; `flags` as given to open. `path` may be `None`
 /// when unknown (tmpfile, O_TMPFILE).
-pub fn opened(fd: c_int, dirfd: c_int, path: Option<&CStr>, flags: c_int) {
+pub fn opened(fd: c_int, path: Option<&CStr>, flags: c_int) {
     let Some(engine) = state::engine() else { return };
     if fd < 0 || flags & libc::O_PATH != 0 || flags & libc::O_TMPFILE == libc::O_DIRECTORY {
         return;
     }
-    let mounts = &engine.config.mounts;
-    let bytes = path.map_or(&b""[..], CStr::to_bytes);
-    let mut place = Place::Unknown;
-    let mut folder: Option<Vec<u8>> = None;
-    match namespace::look(bytes, mounts) {
-        Look::Excluded => return,
-        Look::Mounted(m) => place = Place::Mounted(&mounts[m]),
-        Look::Unknown if !bytes.is_empty() && bytes[0] != b'/' && dirfd == libc::AT_FDCWD => {
-            // Below the working directory, unless ".." or a link leads away: links are the kernel's.
-            let climbs = bytes == b".." || bytes.starts_with(b"../") || bytes.windows(3).any(|w| w == b"/..");
-            if !climbs {
-                engine.with_cwd(|cwd| {
-                    let inside =
-                        mounts.iter().position(|m| m.root == cwd || namespace::is_below(cwd, &m.root));
-                    // A nested mount may lie further down the path: then only the kernel knows.
-                    let nested =
-                        mounts.iter().any(|m| m.root.len() > cwd.len() && namespace::is_below(&m.root, cwd));
-                    if let Some(m) = inside
-                        && !nested
-                    {
-                        place = Place::Mounted(&mounts[m]);
-                        folder = Some(cwd.to_vec());
-                    }
-                });
-            }
-        }
-        Look::Unknown => {}
+    if path.is_some_and(|p| namespace::is_excluded(p.to_bytes(), &engine.config.mounts)) {
+        return;
     }
     if engine.pool().is_none() {
         return;
@@ -163,18 +146,7 @@ pub fn opened(fd: c_int, dirfd: c_int, path: Option<&CStr>, flags: c_int) {
         // Closed by something no hook saw.
         forget_number(fd);
     }
-    description::enter(fd, |d| {
-        d.flags = flags;
-        d.place = place;
-        d.renames = attach::renames(engine);
-        if matches!(place, Place::Mounted(_)) {
-            if let Some(folder) = folder {
-                d.name.extend_from_slice(&folder);
-                d.name.push(b'/');
-            }
-            d.name.extend_from_slice(bytes);
-        }
-    });
+    description::enter(fd, |d| d.flags = flags);
     if flags & libc::O_TRUNC != 0 && engine.anything_staged() {
         truncated_by_open(engine, fd);
     }
@@ -278,17 +250,53 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
     result
 }
 
+/// Before the kernel puts `old`'s description on number `new` (dup2, dup3): what lies there is closed, and the
+/// number already means the description when the kernel makes it so, since other threads may use it at once.
+/// Tell the outcome by [`duped`] or [`not_duped`].
+pub fn before_dup2(old: c_int, new: c_int) {
+    if old == new || new < 0 || !description::known(old) {
+        if old != new {
+            let _ = before_close(new);
+        }
+        return;
+    }
+    if description::known(new) {
+        if description::same(old, new) {
+            return;
+        }
+        // Until the kernel acts, the number means the other file, and afterwards this one: which must then be
+        // right without the table.
+        let _ = before_close(new);
+        let _ = touch(old, Touch::Look);
+        return;
+    }
+    let Found::Yes(mut d) = description::get(old) else { return };
+    description::alias(&mut d, old, new);
+}
+
+/// After dup2 or dup3 failed.
+pub fn not_duped(old: c_int, new: c_int) {
+    if old == new || !description::known(new) || !description::same(old, new) || sys::fstat(new).is_ok() {
+        return;
+    }
+    if let Found::Yes(mut d) = description::get(new) {
+        description::remove(&mut d, new);
+    }
+}
+
 /// After a successful dup, dup2, dup3 or F_DUPFD: `new` is another name of `old`'s open file description.
 /// A duplicate on 0, 1 or 2 leaves the overlay ([`Touch::Leave`]).
 pub fn duped(old: c_int, new: c_int) {
     if old == new || new < 0 {
         return;
     }
-    if description::known(new) {
+    if description::known(new) && !description::same(old, new) {
         forget_number(new);
     }
     let Found::Yes(mut d) = description::get(old) else { return };
-    description::alias(&mut d, old, new);
+    if !d.numbers.contains(&new) {
+        description::alias(&mut d, old, new);
+    }
     if let Some(file) = &d.file {
         file.add_descriptor(file::Descriptor { fd: new, writable: d.writable() });
     }
@@ -469,6 +477,10 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
     }
     let pool = engine.pool()?;
     let slot = &pool.slots()[pool.find(dev, ino)? as usize];
+    if slot.flags.load(Ordering::Acquire) & REMOVED != 0 {
+        // Whoever has that file open asks by descriptor, and flushes. A name leads to another file.
+        return None;
+    }
     let staged_end = slot.staged_end.load(Ordering::Acquire) as i64;
     (slot.commit.load(Ordering::Acquire) != 0 && staged_end > kernel_size).then_some(staged_end)
 }
@@ -490,10 +502,20 @@ pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
     }
     let Ok(st) = sys::statat(olddir, from, false) else { return Ok(()) };
     if st.st_mode & libc::S_IFMT != libc::S_IFDIR {
-        return settle(engine, (st.st_dev, st.st_ino));
+        return rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)));
     }
     // Everything staged might lie below.
-    let Some(pool) = engine.open_pool() else { return Ok(()) };
+    rights_are_the_kernels(settle_everything())
+}
+
+/// Sends home everything that is staged on the node: before glibc looks at many files where no hook sees it
+/// (nftw, fts).
+pub fn settle_everything() -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    let Some(pool) = engine.pool() else { return Ok(()) };
+    if !engine.anything_staged() {
+        return Ok(());
+    }
     for (number, key) in pool.keys().iter().enumerate() {
         let dev = key.dev.load(Ordering::Acquire);
         if dev != 0 && pool.slots()[number].commit.load(Ordering::Acquire) != 0 {
@@ -503,24 +525,33 @@ pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Before a name is removed or replaced (unlink, remove, rename's target): the file whose last name that is, if
-/// something may be staged for it. Give it to [`removed`] when the call has succeeded.
+/// Before a name is removed or replaced (unlink, remove, rename's target): if it is the last name of a file with
+/// staged bytes, they go home, so that nothing is staged under an inode number that may soon be another file's.
+/// Give the answer to [`removed`] when the call has succeeded.
 pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
     let engine = state::engine()?;
     if !engine.anything_staged() {
         return None;
     }
     let st = sys::statat(dirfd, path, false).ok()?;
-    (st.st_mode & libc::S_IFMT == libc::S_IFREG && st.st_nlink == 1).then_some((st.st_dev, st.st_ino))
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG || st.st_nlink != 1 {
+        return None;
+    }
+    let id = (st.st_dev, st.st_ino);
+    // Bytes that cannot go home (a full disk) go with the file, in `removed`.
+    let _ = settle(engine, id);
+    Some(id)
 }
 
-/// A file has lost its last name: what is staged for it matters only to those who have it open, and goes with
-/// the last of them.
+/// A file has lost its last name: what is still staged for it matters only to those who have it open, and goes
+/// with the last of them.
 pub fn removed(id: (u64, u64)) {
-    if let Some(pool) = state::engine().and_then(|e| e.open_pool())
+    let Some(engine) = state::engine() else { return };
+    if let Some(pool) = engine.pool()
         && let Some(slot) = pool.find(id.0, id.1)
     {
-        file::mark_removed(pool, slot, id);
+        let open_here = engine.known_file(id).is_some_and(|f| f.has_descriptors());
+        file::mark_removed(pool, slot, id, open_here);
     }
 }
 
@@ -534,12 +565,5 @@ pub fn before_size_limit() {
                 file.keep_error(e);
             }
         }
-    }
-}
-
-/// After chdir or fchdir succeeded.
-pub fn directory_changed() {
-    if let Some(engine) = state::engine() {
-        engine.forget_cwd();
     }
 }

@@ -23,8 +23,6 @@ pub struct Engine {
     pool: AtomicPtr<Pool>,
     pool_state: AtomicU8,
     files: Spin<BTreeMap<(u64, u64), Arc<File>>>,
-    /// Name of the working directory; `None` when it has to be asked for.
-    cwd: Spin<Option<Vec<u8>>>,
 }
 
 const UNTRIED: u8 = 0;
@@ -70,7 +68,6 @@ pub fn start() -> bool {
         pool: AtomicPtr::new(std::ptr::null_mut()),
         pool_state: AtomicU8::new(UNTRIED),
         files: Spin::new(BTreeMap::new()),
-        cwd: Spin::new(None),
     }));
     ENGINE.store(engine, Ordering::Release);
     true
@@ -195,8 +192,6 @@ impl Engine {
             // Their locks may be held by threads that do not exist here: leaked, not dropped.
             std::mem::forget(std::mem::take(&mut *files));
         }
-        // SAFETY: only a thread that does not exist here can have held it, in a moment's assignment.
-        unsafe { self.cwd.reset() };
     }
 
     /// Before fork.
@@ -213,23 +208,6 @@ impl Engine {
     pub unsafe fn unlock_files(&self) {
         // SAFETY: by contract.
         unsafe { self.files.reset() };
-    }
-
-    /// Runs `f` on the name of the working directory, empty if it has none.
-    pub fn with_cwd<T>(&self, f: impl FnOnce(&[u8]) -> T) -> T {
-        let Some(mut cwd) = self.cwd.lock() else { return f(b"") };
-        let name = cwd.get_or_insert_with(|| {
-            let mut buf = [0u8; 4096];
-            sys::cwd(&mut buf).map_or_else(|_| Vec::new(), <[u8]>::to_vec)
-        });
-        f(name)
-    }
-
-    /// The working directory changed.
-    pub fn forget_cwd(&self) {
-        if let Some(mut cwd) = self.cwd.lock() {
-            *cwd = None;
-        }
     }
 }
 

@@ -355,15 +355,25 @@ pub fn discard(pool: &Pool, number: u32) -> u64 {
 }
 
 /// Notes that a slot's file has lost its last name, if the slot is still that file's.
-pub fn mark_removed(pool: &Pool, number: u32, id: (u64, u64)) {
+///
+/// Without anybody alive to read it, what is staged is given up.
+pub fn mark_removed(pool: &Pool, number: u32, id: (u64, u64), open_here: bool) {
     let Some(me) = pool.me() else { return };
     let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
+    let mut nobody = false;
     if pool.lock(&slot.lock, me).is_ok() {
         if (key.dev.load(Ordering::Relaxed), key.ino.load(Ordering::Relaxed)) == (id.0.wrapping_add(1), id.1)
         {
             slot.flags.fetch_or(REMOVED, Ordering::AcqRel);
+            let writer = slot.writer.load(Ordering::Acquire).checked_sub(1);
+            let elsewhere =
+                writer.is_some_and(|entry| entry != me.process() && process::alive(pool.processes(), entry));
+            nobody = !open_here && !elsewhere;
         }
         lock::unlock(&slot.lock, me);
+    }
+    if nobody && !Journal::new(pool, number).is_empty() {
+        discard(pool, number);
     }
 }
 

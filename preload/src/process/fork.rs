@@ -271,9 +271,7 @@ hooks! {
         // The parent leaves through glibc's own _exit.
         inside(|| engine::before_exec(true));
         if keep_streams == 0 { standard_replaced(); }
-        let result = real(keep_directory, keep_streams);
-        if keep_directory == 0 { inside(engine::directory_changed); }
-        result
+        real(keep_directory, keep_streams)
     }
 
     fn login_tty(fd: c_int) -> c_int, real => {

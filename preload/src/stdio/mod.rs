@@ -42,7 +42,7 @@ unsafe fn after_open(stream: *mut File, path: *const c_char, mode: Mode, adoptab
     // SAFETY: as the caller says.
     unsafe {
         let fd = (*stream).fileno;
-        rings::opened(fd, AT_FDCWD, name(path), mode.flags);
+        rings::opened(fd, name(path), mode.flags);
         if !is_mounted(fd) {
             return;
         }
