@@ -37,6 +37,7 @@ pub struct Record {
     kind: u32,
     word: u64,
     words: u64,
+    got: u64,
     at: u64,
     values: Vec<u64>,
 }
@@ -86,7 +87,7 @@ impl History {
             let raw = read_u64s(&file, at + 24, head[0] * RECORD / 8)?;
             let values = read_u64s(&file, at + 24 + OPS * RECORD, head[1])?;
             for (op, r) in raw.chunks_exact(5).enumerate() {
-                let (kind, word, words) = (r[2] as u32, r[2] >> 32, r[3] as u32 as u64);
+                let (kind, word, words, got) = (r[2] as u32, r[2] >> 32, r[3] as u32 as u64, r[3] >> 32);
                 // Announced, but killed before it began; or a read of which nobody knows what it saw.
                 if r[0] == 0 || kind == READ && r[1] == 0 {
                     continue;
@@ -99,6 +100,7 @@ impl History {
                     kind,
                     word,
                     words,
+                    got,
                     at: r[4],
                     values: Vec::new(),
                 };
@@ -128,8 +130,13 @@ impl History {
         };
         for r in &self.records {
             for k in 0..if matches!(r.kind, WRITE | READ) { r.words } else { 0 } {
-                let value = if r.kind == WRITE { r.value(r.word + k) } else { r.values[k as usize] };
-                note(r.word + k, Event { value, start: r.start, end: r.end, write: r.kind == WRITE });
+                let write = r.kind == WRITE;
+                let value = if write { r.value(r.word + k) } else { r.values[k as usize] };
+                let beyond = !write && k >= r.got;
+                note(
+                    r.word + k,
+                    Event { value, start: r.start, end: r.end, write, who: (r.worker, r.op), beyond },
+                );
             }
         }
         let longest = words.len().max(finals.iter().map(|f| f.len().div_ceil(8)).max().unwrap_or(0));
@@ -145,11 +152,18 @@ impl History {
             let mut seen = u64s(bytes);
             seen.resize(longest, 0);
             for (word, value) in seen.into_iter().enumerate() {
-                words[word].push(Event { value, start: late, end: late + 1, write: false });
+                let who = (u64::MAX, turn as u64);
+                let beyond = word >= bytes.len() / 8;
+                words[word].push(Event { value, start: late, end: late + 1, write: false, who, beyond });
             }
         }
         for (word, events) in words.iter().enumerate() {
-            judge_word(events).map_err(|e| format!("word {word} (byte {}): {e}", word * 8))?;
+            judge_word(events).map_err(|e| {
+                let mut all = events.clone();
+                all.sort_by_key(|e| e.start);
+                let all: String = all.iter().map(|e| format!("\n  {e:x?}")).collect();
+                format!("word {word} (byte {}): {e}{all}", word * 8)
+            })?;
         }
         Ok(())
     }
@@ -240,6 +254,10 @@ struct Event {
     start: u64,
     end: u64,
     write: bool,
+    /// Worker and operation, for whoever reads a failure.
+    who: (u64, u64),
+    /// The read ended before this word.
+    beyond: bool,
 }
 
 /// What is known of one value.
@@ -313,7 +331,7 @@ mod tests {
     use super::*;
 
     fn event(value: u64, start: u64, end: u64, write: bool) -> Event {
-        Event { value, start, end, write }
+        Event { value, start, end, write, who: (0, 0), beyond: false }
     }
 
     #[test]

@@ -31,8 +31,8 @@ enum kind { NONE, WRITE, READ, APPEND, SYNC };
 
 struct record {
 	_Atomic uint64_t start, end;
-	uint32_t kind, word, words, pad;
-	/* For a read: where its values are; for an append: where the record ended. */
+	uint32_t kind, word, words, got;
+	/* For a read: how many words came, and where its values are; for an append: where the record ended. */
 	uint64_t at;
 };
 
@@ -164,7 +164,7 @@ static void history(int fd, int own, int ops)
 			if (n < 0)
 				fail("read", n);
 			memcpy(self->value + at, words, count * 8ul);
-			r->at = at;
+			r->at = at, r->got = (uint32_t)(n / 8);
 			atomic_store(&self->values, at + count);
 			done(r);
 		} else if (what < 98) {
