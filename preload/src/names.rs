@@ -5,6 +5,7 @@ use crate::guard::{fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use ::engine::engine;
+use ::engine::errno::Errno;
 use libc::{AT_FDCWD, c_char, c_int, c_uint, c_void};
 
 /// A call that takes a file's name away, and perhaps its last.
@@ -21,13 +22,20 @@ fn removing(dir: c_int, path: *const c_char, real: impl FnOnce() -> c_int) -> c_
 }
 
 fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
+    let mut file = None;
     if live()
         && let Some(name) = name(from)
-        && let Err(e) = tell(|| engine::before_rename(dir, name))
     {
-        return int(fail(e));
+        match inside(|| engine::before_rename(dir, name)).unwrap_or(Err(Errno(libc::EIO))) {
+            Ok(known) => file = known,
+            Err(e) => return int(fail(e)),
+        }
     }
-    real()
+    let result = real();
+    if let (0, Some(file)) = (result, file) {
+        inside(|| engine::renamed(file));
+    }
+    result
 }
 
 /// Before a walk through a tree. A file that cannot be completed shows the size that it has.

@@ -1,11 +1,12 @@
 //! syscall(2): programs and runtimes that make file calls by number come to the same hooks as all others. Owns the
 //! list of those numbers; every other number goes to the kernel.
 
-use crate::guard::{fail, mounted};
+use crate::guard::{fail, mounted, tell};
 use crate::hook::hooks;
 use crate::open::opening;
 use crate::real::raw;
 use crate::{attributes, descriptors, inkernel, names, open, process, rings, transfer};
+use ::engine::engine;
 use ::engine::report::Bypass;
 use libc::{c_int, c_long};
 
@@ -84,6 +85,14 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                     return Some(fail(e));
                 }
                 return None;
+            }
+            libc::SYS_pidfd_getfd => {
+                let taken = real();
+                if taken >= 0 {
+                    // The descriptor is there; an error of the flush shows at the file's next call.
+                    let _ = tell(|| engine::received(int(taken)));
+                }
+                taken
             }
             libc::SYS_sendfile => inkernel::sendfile(fd, int(a[1]), a[2] as _, a[3] as _) as c_long,
             libc::SYS_copy_file_range => {

@@ -181,6 +181,14 @@ fn forget_number(fd: c_int) {
     }
 }
 
+/// After a descriptor came from another process (pidfd_getfd): its offset is shared, so the kernel serves it.
+pub fn received(fd: c_int) -> Result<(), Errno> {
+    if let Ok(flags) = sys::status_flags(fd) {
+        opened(fd, None, flags);
+    }
+    touch(fd, Touch::Leave(Bypass::Inherited))
+}
+
 /// Whether this descriptor is a regular file under a mount and worth a cookie stream (stdio).
 pub fn is_mounted(fd: c_int) -> bool {
     let Some(engine) = state::engine() else { return false };
@@ -230,12 +238,14 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
             result = result.and(Err(e));
         }
     }
-    if !d.writable() && file.is_orphaned() {
-        // Nobody has asked for this flush, so nobody is told of its failure; the bytes stay for `iris drain`.
+    // What a killed process left is completed. And another thread may be reading through this number until the
+    // kernel has closed it, past the table already: it must find the bytes in the file.
+    if !d.writable() && file.is_staged() {
+        // Nobody has asked for this flush, so nobody is told of its failure.
         if let Err(e) = file.flush()
             && let Some(engine) = state::engine()
         {
-            engine.log(2, || format!("completing what a killed process left: {e}; see `iris drain`"));
+            engine.log(2, || format!("closing a file that others have staged bytes for: {e}"));
         }
     }
     file.remove_descriptor(fd);
@@ -492,20 +502,40 @@ pub fn flushes() -> u64 {
 }
 
 /// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
-pub fn before_rename(olddir: c_int, from: &CStr) -> Result<(), Errno> {
-    let Some(engine) = state::engine() else { return Ok(()) };
+/// Give the answer to [`renamed`] when the call has succeeded.
+pub fn before_rename(olddir: c_int, from: &CStr) -> Result<Option<(u64, u64)>, Errno> {
+    let Some(engine) = state::engine() else { return Ok(None) };
     if let Some(pool) = engine.pool() {
         pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
     }
-    if !engine.anything_staged() {
-        return Ok(());
-    }
-    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(()) };
-    if st.st_mode & libc::S_IFMT != libc::S_IFDIR {
-        return rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)));
+    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(None) };
+    if st.st_mode & libc::S_IFMT == libc::S_IFREG {
+        let id = (st.st_dev, st.st_ino);
+        if engine.anything_staged() {
+            rights_are_the_kernels(settle(engine, id))?;
+        }
+        return Ok(engine.known_file(id).map(|_| id));
     }
     // Everything staged might lie below.
-    rights_are_the_kernels(settle_everything())
+    rights_are_the_kernels(settle_everything())?;
+    Ok(None)
+}
+
+/// After rename(2) of a file that this process has open: if its new name is under no mount, it leaves the
+/// overlay, since whoever opens it by that name looks at the file alone.
+pub fn renamed(id: (u64, u64)) {
+    let Some(engine) = state::engine() else { return };
+    let Some(file) = engine.known_file(id) else { return };
+    let mut buf = [0u8; 4096];
+    let outside = file.any_descriptor().is_some_and(|fd| {
+        sys::name_of(fd, &mut buf)
+            .is_ok_and(|name| namespace::mount_of(name, &engine.config.mounts).is_none())
+    });
+    if outside {
+        report::bypassed(Bypass::Outside);
+        // The file's next write or close tells of an error.
+        let _ = file.leave(sys::pid());
+    }
 }
 
 /// Sends home everything that is staged on the node: before glibc looks at many files where no hook sees it

@@ -11,7 +11,7 @@ use crate::errno::Errno;
 use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Count};
 use crate::sys;
-use crate::tier0::layout::{DAMAGED, REMOVED};
+use crate::tier0::layout::{DAMAGED, REMOVED, Slot};
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use crate::tier0::process;
@@ -87,9 +87,11 @@ impl File {
         let writer = self.writer()?;
         let bytes: u64 = extents.iter().map(|e| u64::from(e.len)).sum();
         let begun = sys::monotonic_ns();
+        let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
         let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
         // What another process staged is not subject to this one's limit.
         let written = sys::with_file_size(end_of_all, || write_home(&journal, extents, &writer))?;
+        times.after(writer.fd);
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
             self.gain.speed.store(bytes.saturating_mul(1_000_000_000) / ns, Ordering::Relaxed);
@@ -176,6 +178,37 @@ impl File {
             return unsafe { self.stage(fd, at, src, len) };
         }
         Ok(staged)
+    }
+}
+
+/// Keeps a file's time of modification that of the last write by the program, not of the flush.
+struct Times {
+    written_ns: Option<u64>,
+}
+
+/// A flush that follows the write within this time may set its own: nobody can tell them apart from the kernel's
+/// ticks.
+const SOON_NS: u64 = 8_000_000;
+
+impl Times {
+    /// Looks before the flush: only a write that is a while ago, and newer than the file's own time, matters.
+    fn before(slot: &Slot, fd: i32) -> Times {
+        let written = slot.written_ns.load(Ordering::Acquire);
+        let old = sys::coarse_ns().saturating_sub(written) > SOON_NS;
+        let newer = || {
+            sys::fstat(fd).is_ok_and(|s| {
+                (s.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(s.st_mtime_nsec as u64)
+                    <= written
+            })
+        };
+        Times { written_ns: (old && written != 0 && newer()).then_some(written) }
+    }
+
+    /// Sets it after the flush. Only the owner may; for others the time of the flush stays.
+    fn after(&self, fd: i32) {
+        if let Some(ns) = self.written_ns {
+            let _ = sys::set_mtime(fd, ns);
+        }
     }
 }
 
@@ -310,9 +343,11 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
             return Err(ByName::Gone);
         }
         let writer = Writer { fd: fd.raw(), append: false, own: None };
+        let times = Times::before(slot, fd.raw());
         let bytes = extents.iter().map(|e| u64::from(e.len)).sum();
         let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
         sys::with_file_size(end_of_all, || write_home(&journal, extents, &writer)).map_err(ByName::Failed)?;
+        times.after(fd.raw());
         if pool.lock(&slot.lock, me).is_ok() {
             journal.retire(end);
             slot.error.store(0, Ordering::Release);

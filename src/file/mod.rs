@@ -18,7 +18,6 @@ use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED, PASS, REMOVED, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
-use crate::tier0::process;
 use index::Index;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
@@ -226,7 +225,8 @@ impl File {
         }
     }
 
-    fn any_descriptor(&self) -> Option<i32> {
+    /// Some descriptor of this process on the file.
+    pub fn any_descriptor(&self) -> Option<i32> {
         self.fds.lock()?.first().map(|d| d.fd)
     }
 
@@ -379,6 +379,7 @@ impl File {
         // SAFETY: the slot is locked and the caller vouches for the memory.
         match unsafe { journal.append(offset, src, len) } {
             Ok(()) => {
+                slot.written_ns.store(sys::coarse_ns(), Ordering::Relaxed);
                 // Under the slot's lock: plain stores count exactly.
                 self.version.store(self.version.load(Ordering::Relaxed) + 1, Ordering::Release);
                 let plus = |c: &AtomicU64, n: u64| c.store(c.load(Ordering::Relaxed) + n, Ordering::Relaxed);
@@ -478,15 +479,6 @@ impl File {
             n => sys::boot_ms()
                 .saturating_sub(self.pool.slots()[n as usize - 1].since_ms.load(Ordering::Relaxed)),
         }
-    }
-
-    /// Whether bytes are staged whose last writer is dead.
-    pub fn is_orphaned(&self) -> bool {
-        self.is_staged()
-            && self.locked().is_some_and(|l| {
-                let writer = l.slot().writer.load(Ordering::Relaxed);
-                writer.checked_sub(1).is_none_or(|entry| !process::alive(self.pool.processes(), entry))
-            })
     }
 
     /// Whether this process has it open.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 /// "IRISPOOL", little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"IRISPOOL");
 /// Version of this layout. Part of the pool's file name, so that versions never meet in one file.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of a block. 256 KiB is the size from which a write to ext4 runs at full speed (large folios), and four
 /// of them stay inside a second-level cache.
 pub const BLOCK: usize = 256 * 1024;
@@ -58,7 +58,8 @@ pub struct Superblock {
 pub struct Process {
     /// Process id; 0 is a free entry.
     pub pid: AtomicU32,
-    pad: u32,
+    /// See `lock::Owner`: who holds a lock under another incarnation is dead.
+    pub incarnation: AtomicU32,
     /// Milliseconds since boot when the entry was taken. A process that started later is not its owner.
     pub since_ms: AtomicU64,
     pad2: [u64; 2],
@@ -92,7 +93,7 @@ pub struct Slot {
     pub staged_end: AtomicU64,
     /// Payload bytes appended since the slot was last empty.
     pub staged_bytes: AtomicU64,
-    /// Size of the base when staging began. Meaningful while `commit` is not 0.
+    /// Size of the base when staging began; `u64::MAX`: to be asked for. Meaningful while `commit` is not 0.
     pub base_size: AtomicU64,
     /// Milliseconds since boot of the oldest staged byte.
     pub since_ms: AtomicU64,
@@ -109,9 +110,11 @@ pub struct Slot {
     pad: u32,
     /// Who asked for passthrough: pid in the upper half, start check in the lower; see `pool::Holder`.
     pub holders: [AtomicU64; 4],
+    /// Time of the last staged write, in nanoseconds since 1970.
+    pub written_ns: AtomicU64,
     /// Records appended since the slot was last empty.
     pub records: AtomicU64,
-    pad2: [u64; 8],
+    pad2: [u64; 7],
 }
 
 /// Slot flag: small writes must not be staged (the file is mapped, or open where hooks do not see it).
@@ -147,8 +150,8 @@ pub struct Record {
     pad: u32,
 }
 
-/// The upper half of [`Record::len_check`]. `salt` is the block's number, so that a block's records do not pass
-/// for another's. Mixing as in splitmix64 (Steele, Lea, Flood 2014).
+/// The upper half of [`Record::len_check`]. `salt` stands for block and slot, so that the records of one do not
+/// pass for another's. Mixing as in splitmix64 (Steele, Lea, Flood 2014).
 #[inline]
 pub fn record_check(offset: u64, at: u32, len: u32, salt: u32) -> u32 {
     let mut x = offset ^ (u64::from(at) << 32 | u64::from(len)) ^ (u64::from(salt) << 17 | 0x1515);
