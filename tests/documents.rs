@@ -7,7 +7,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The documents that are held to it.
-const DOCUMENTS: &[&str] = &["README.md", "docs/semantics.md", "docs/configuration.md", "docs/benchmarks.md"];
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "docs/semantics.md",
+    "docs/configuration.md",
+    "docs/benchmarks.md",
+    "docs/design.md",
+    "docs/crates.md",
+    "CHANGELOG.md",
+];
 /// What a path of this repository begins with.
 const FOLDERS: &[&str] = &[
     ".ci/",
