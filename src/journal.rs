@@ -47,7 +47,7 @@ impl Position {
     }
 
     fn unpack(word: u64) -> Option<Position> {
-        (word != 0).then(|| Position { block: (word >> 32) as u32 - 1, records: word as u32 })
+        (word != 0).then(|| Position { block: ((word >> 32) as u32).wrapping_sub(1), records: word as u32 })
     }
 }
 
@@ -77,6 +77,19 @@ impl<'p> Journal<'p> {
         self.slot
     }
 
+    /// Whether a position can be one of this pool: a flipped bit must not lead outside it.
+    #[inline]
+    fn is_sound(&self, p: Position) -> bool {
+        p.block < self.pool.geometry().blocks && p.records.wrapping_sub(1) < MOST_RECORDS
+    }
+
+    /// What a record's check is salted with: a record of another block, or of another file that had the block
+    /// before, does not pass.
+    #[inline]
+    fn salt(&self, block: u32) -> u32 {
+        block ^ (self.number + 1).rotate_left(20)
+    }
+
     /// The committed end.
     #[inline]
     pub fn end(&self) -> Option<Position> {
@@ -97,6 +110,7 @@ impl<'p> Journal<'p> {
     pub unsafe fn append(&self, offset: u64, src: *const u8, len: usize) -> Result<(), Full> {
         let slot = self.slot;
         if let Some(end) = Position::unpack(slot.commit.load(Relaxed))
+            && self.is_sound(end)
             && slot.sealed.load(Relaxed) != end.block + 1
         {
             let head = self.pool.block(end.block);
@@ -105,8 +119,8 @@ impl<'p> Journal<'p> {
             let last = self.pool.record(end.block, end.records - 1);
             let last_len = last.len_check.load(Relaxed) as u32;
             let (last_offset, last_at) = (last.offset.load(Relaxed), last.at.load(Relaxed));
-            if last_offset + u64::from(last_len) == offset
-                && last_at + last_len == used
+            if last_offset.wrapping_add(u64::from(last_len)) == offset
+                && last_at.wrapping_add(last_len) == used
                 && used as usize + len <= limit
             {
                 self.pool.populate(end.block, used as usize + len);
@@ -117,7 +131,7 @@ impl<'p> Journal<'p> {
                 head.used.store(used + len as u32, Release);
                 self.grow(offset, len);
                 let total = last_len + len as u32;
-                let check = record_check(last_offset, last_at, total, end.block);
+                let check = record_check(last_offset, last_at, total, self.salt(end.block));
                 last.len_check.store(u64::from(check) << 32 | u64::from(total), Release);
                 return Ok(());
             }
@@ -145,6 +159,16 @@ impl<'p> Journal<'p> {
             // A process died while retiring.
             slot.first.store(0, Relaxed);
             self.pool.sweep(self.number);
+        }
+        if start.is_some_and(|p| !self.is_sound(p)) {
+            // Damage. Nobody can add to it, and the flush that makes room tells.
+            return Err(Full);
+        }
+        if start.is_none() {
+            // These mean nothing before the commit below.
+            slot.staged_end.store(0, Relaxed);
+            slot.staged_bytes.store(0, Relaxed);
+            slot.records.store(0, Relaxed);
         }
         let open = start.filter(|p| slot.sealed.load(Relaxed) != p.block + 1);
         let (mut done, mut taken) = (0, Vec::new());
@@ -197,9 +221,6 @@ impl<'p> Journal<'p> {
             done += piece;
         }
         if start.is_none() {
-            slot.staged_end.store(0, Relaxed);
-            slot.staged_bytes.store(0, Relaxed);
-            slot.records.store(0, Relaxed);
             slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
             self.pool.superblock().staged_files.fetch_add(1, AcqRel);
         }
@@ -209,11 +230,11 @@ impl<'p> Journal<'p> {
     }
 
     fn put_record(&self, block: u32, i: u32, offset: u64, at: u32, len: u32) {
-        self.slot.records.store(self.slot.records.load(Relaxed) + 1, Relaxed);
+        self.slot.records.store(self.slot.records.load(Relaxed).wrapping_add(1), Relaxed);
         let record = self.pool.record(block, i);
         record.offset.store(offset, Relaxed);
         record.at.store(at, Relaxed);
-        let check = record_check(offset, at, len, block);
+        let check = record_check(offset, at, len, self.salt(block));
         record.len_check.store(u64::from(check) << 32 | u64::from(len), Release);
     }
 
@@ -224,7 +245,7 @@ impl<'p> Journal<'p> {
         if end > slot.staged_end.load(Relaxed) {
             slot.staged_end.store(end, Release);
         }
-        slot.staged_bytes.store(slot.staged_bytes.load(Relaxed) + len as u64, Relaxed);
+        slot.staged_bytes.store(slot.staged_bytes.load(Relaxed).wrapping_add(len as u64), Relaxed);
     }
 
     /// Calls `f` for each extent from `from` (exclusive; `None`: from the start) to `to` (inclusive), in the
@@ -235,18 +256,23 @@ impl<'p> Journal<'p> {
         to: Position,
         mut f: impl FnMut(Extent),
     ) -> Result<(), Damaged> {
+        if !self.is_sound(to) {
+            return Err(Damaged);
+        }
         let (mut block, mut i) = match from {
             Some(p) => (p.block, p.records),
             None => (self.slot.first.load(Acquire).checked_sub(1).ok_or(Damaged)?, 0),
         };
-        // Each block is in the chain once at most; a longer walk is a cycle.
-        for _ in 0..=self.pool.geometry().blocks {
-            if block >= self.pool.geometry().blocks {
+        // A chain that damage has bent into a ring is told by its coming back to a block that is remembered, a
+        // later one each time the walk has doubled (Brent 1980).
+        let (mut remembered, mut walked, mut far) = (block, 0u32, 1u32);
+        loop {
+            if !self.pool.is_owner(self.number, block) {
                 return Err(Damaged);
             }
             let head = self.pool.block(block);
             let n = if block == to.block { to.records } else { head.records.load(Acquire) };
-            if n > MOST_RECORDS {
+            if n == 0 || n > MOST_RECORDS {
                 return Err(Damaged);
             }
             while i < n {
@@ -258,8 +284,14 @@ impl<'p> Journal<'p> {
             }
             block = head.next.load(Acquire).checked_sub(1).ok_or(Damaged)?;
             i = 0;
+            if block == remembered {
+                return Err(Damaged);
+            }
+            walked += 1;
+            if walked == far {
+                (remembered, walked, far) = (block, 0, far.saturating_mul(2));
+            }
         }
-        Err(Damaged)
     }
 
     /// Extent `i` of a block, checked.
@@ -271,7 +303,7 @@ impl<'p> Journal<'p> {
         let inside = (BLOCK_HEADER as u64..=BLOCK as u64).contains(&u64::from(at))
             && u64::from(at) + u64::from(len) <= BLOCK as u64
             && offset.checked_add(u64::from(len)).is_some_and(|end| end <= i64::MAX as u64);
-        if !inside || check != record_check(offset, at, len, block) {
+        if !inside || check != record_check(offset, at, len, self.salt(block)) {
             return Err(Damaged);
         }
         Ok(Extent { offset, len, block, at })
@@ -280,47 +312,69 @@ impl<'p> Journal<'p> {
     /// Seals everything committed so far: later appends go to new blocks. Returns the end that was sealed.
     pub fn seal(&self) -> Option<Position> {
         let end = self.end()?;
-        self.slot.sealed.store(end.block + 1, Release);
+        self.slot.sealed.store(end.block.wrapping_add(1), Release);
         Some(end)
     }
 
     /// Forgets everything up to a sealed position, whose bytes are in the file now, and gives the blocks back.
     /// Indexes built before are void ([`Slot::epoch`]).
+    ///
+    /// A position that is not in the chain is not retired: somebody else has done so. In a damaged journal the
+    /// committed end stands for everything, so that it can be given up.
     pub fn retire(&self, upto: Position) {
         let slot = self.slot;
         let first = slot.first.load(Acquire);
-        let rest = self.pool.block(upto.block).next.load(Acquire);
-        let all = self.end().is_none_or(|end| end.block == upto.block);
+        let Some(end) = self.end() else { return };
+        let all = end.block == upto.block;
+        let rest = self.after(first, upto.block);
+        if !all && rest.is_none() {
+            return;
+        }
         slot.epoch.fetch_add(1, AcqRel);
         if all {
             slot.commit.store(0, Release);
             slot.first.store(0, Release);
             self.pool.superblock().staged_files.fetch_sub(1, AcqRel);
         } else {
-            slot.first.store(rest, Release);
+            slot.first.store(rest.unwrap_or(0), Release);
             slot.since_ms.store(crate::sys::boot_ms(), Relaxed);
             let (mut bytes, mut records) = (0, 0);
-            if let Some(end) = self.end() {
-                // Damage shows again, and is told, when somebody reads these extents.
-                let _ = self.extents(None, end, |e| {
-                    bytes += u64::from(e.len);
-                    records += 1;
-                });
-            }
+            // Damage shows again, and is told, when somebody reads these extents.
+            let _ = self.extents(None, end, |e| {
+                bytes += u64::from(e.len);
+                records += 1;
+            });
             slot.staged_bytes.store(bytes, Relaxed);
             slot.records.store(records, Relaxed);
         }
         self.pool.superblock().retirements.fetch_add(1, AcqRel);
         slot.sealed.store(0, Release);
+        if rest.is_none() {
+            self.pool.sweep(self.number);
+            return;
+        }
         let mut block = first;
-        for _ in 0..self.pool.geometry().blocks {
-            let Some(b) = block.checked_sub(1) else { break };
+        while let Some(b) = block.checked_sub(1) {
             block = self.pool.block(b).next.load(Acquire);
             self.pool.give_block(b);
             if b == upto.block {
                 break;
             }
         }
+    }
+
+    /// What follows block `last` in the chain from `first` (both as in [`Slot::first`]); `None` if it is not in it.
+    fn after(&self, first: u32, last: u32) -> Option<u32> {
+        let mut block = first;
+        // Each block is in the chain once at most; a longer walk is a ring.
+        for _ in 0..self.pool.geometry().blocks {
+            let b = block.checked_sub(1).filter(|&b| self.pool.is_owner(self.number, b))?;
+            block = self.pool.block(b).next.load(Acquire);
+            if b == last {
+                return Some(block);
+            }
+        }
+        None
     }
 
     /// Puts right what an owner of the lock left half done when it died: the sums are recomputed from the
@@ -333,8 +387,9 @@ impl<'p> Journal<'p> {
             self.pool.sweep(self.number);
             return Ok(());
         };
-        let (mut staged_end, mut staged_bytes, mut chain) = (0, 0, Vec::new());
+        let (mut staged_end, mut staged_bytes, mut records, mut chain) = (0, 0, 0, Vec::new());
         self.extents(None, end, |e| {
+            records += 1;
             staged_end = staged_end.max(e.offset + u64::from(e.len));
             staged_bytes += u64::from(e.len);
             if chain.last() != Some(&e.block) {
@@ -343,7 +398,11 @@ impl<'p> Journal<'p> {
         })?;
         slot.staged_end.store(staged_end, Release);
         slot.staged_bytes.store(staged_bytes, Release);
+        slot.records.store(records, Relaxed);
+        // What had been flushed, and no longer counts in `staged_end`, may have made the base longer.
+        slot.base_size.store(u64::MAX, Relaxed);
         self.pool.block(end.block).next.store(0, Relaxed);
+        chain.sort_unstable();
         self.pool.sweep_except(self.number, &chain);
         Ok(())
     }
@@ -383,6 +442,3 @@ unsafe fn copy_in(to: *mut u8, src: *const u8, len: usize) {
     // SAFETY: by contract. The ranges cannot overlap: one is the program's, the other the pool's.
     unsafe { std::ptr::copy_nonoverlapping(src, to, len) };
 }
-
-#[cfg(test)]
-mod tests;

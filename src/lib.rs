@@ -9,6 +9,12 @@ pub mod engine;
 pub mod errno;
 mod file;
 mod journal;
+#[cfg(all(test, not(miri)))]
+#[path = "journal/crash_tests.rs"]
+mod journal_crash_tests;
+#[cfg(test)]
+#[path = "journal/tests.rs"]
+mod journal_tests;
 pub mod namespace;
 pub mod report;
 mod spin;

@@ -1,4 +1,7 @@
-use super::*;
+use crate::journal::*;
+use crate::tier0::layout::*;
+use crate::tier0::pool::Pool;
+use std::sync::atomic::Ordering::Relaxed;
 
 fn read_all(journal: &Journal<'_>, len: usize) -> Vec<u8> {
     let mut file = vec![0u8; len];

@@ -6,21 +6,29 @@
 //! Robust futexes (glibc's robust mutexes) were the alternative: they cost two list operations more on each
 //! uncontended lock, and their kernel list belongs to glibc's threads only.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+// The standard ones, or those of a model checker (tests/interleavings.rs).
+use super::atomic::{AtomicU64, Ordering};
 
-/// Who holds, or wants, a lock.
+/// Who holds, or wants, a lock: in the upper half the process, as its table of processes knows it; in the lower
+/// the thread id. The process is the number of its entry + 1 and, in the upper 16 bits, its incarnation: process
+/// ids come round, and exec keeps them, but a successor holds nothing of what its predecessor took.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner(u64);
 
 impl Owner {
     /// A thread `tid` of the process with entry number `process` in the pool's table.
-    pub fn new(process: u32, tid: u32) -> Owner {
-        Owner(u64::from(process + 1) << 32 | u64::from(tid))
+    pub fn new(process: u32, incarnation: u16, tid: u32) -> Owner {
+        Owner(u64::from(incarnation) << 48 | u64::from(process + 1) << 32 | u64::from(tid))
     }
 
-    /// The process entry.
+    /// The process entry; of a damaged word, one that no table has.
     pub fn process(self) -> u32 {
-        (self.0 >> 32) as u32 - 1
+        u32::from((self.0 >> 32) as u16).wrapping_sub(1)
+    }
+
+    /// Which of the processes that had the entry one after the other.
+    pub fn incarnation(self) -> u16 {
+        (self.0 >> 48) as u16
     }
 
     /// The thread id.
@@ -35,6 +43,8 @@ pub trait Surroundings {
     fn alive(&self, owner: Owner) -> bool;
     /// Lets time pass; `round` counts the calls from 0.
     fn wait(&self, round: u32);
+    /// Rounds of waiting after which the owner's life is looked into, and then again after as many more.
+    const PATIENCE: u32 = 200;
 }
 
 /// Why a lock was not taken.
@@ -53,9 +63,6 @@ pub enum Taken {
     Over(Owner),
 }
 
-/// Rounds of waiting after which the owner's life is looked into, and then again after as many more.
-const ROUNDS: u32 = 200;
-
 /// Tries once.
 #[inline]
 pub fn try_lock(word: &AtomicU64, me: Owner) -> bool {
@@ -64,7 +71,7 @@ pub fn try_lock(word: &AtomicU64, me: Owner) -> bool {
 
 /// Takes the lock, waiting as long as its owner lives.
 #[inline]
-pub fn lock(word: &AtomicU64, me: Owner, around: &impl Surroundings) -> Result<Taken, Refused> {
+pub fn lock<S: Surroundings>(word: &AtomicU64, me: Owner, around: &S) -> Result<Taken, Refused> {
     if try_lock(word, me) {
         return Ok(Taken::Free);
     }
@@ -72,7 +79,7 @@ pub fn lock(word: &AtomicU64, me: Owner, around: &impl Surroundings) -> Result<T
 }
 
 #[cold]
-fn lock_slow(word: &AtomicU64, me: Owner, around: &impl Surroundings) -> Result<Taken, Refused> {
+fn lock_slow<S: Surroundings>(word: &AtomicU64, me: Owner, around: &S) -> Result<Taken, Refused> {
     let mut round = 0;
     loop {
         let held = word.load(Ordering::Relaxed);
@@ -87,7 +94,9 @@ fn lock_slow(word: &AtomicU64, me: Owner, around: &impl Surroundings) -> Result<
         }
         around.wait(round);
         round += 1;
-        if round.is_multiple_of(ROUNDS) && word.load(Ordering::Relaxed) == held && !around.alive(Owner(held))
+        if round.is_multiple_of(S::PATIENCE)
+            && word.load(Ordering::Relaxed) == held
+            && !around.alive(Owner(held))
         {
             // Acquire: what the dead owner stored before dying happened before this.
             if word.compare_exchange(held, me.0, Ordering::Acquire, Ordering::Relaxed).is_ok() {
@@ -102,64 +111,4 @@ fn lock_slow(word: &AtomicU64, me: Owner, around: &impl Surroundings) -> Result<
 pub fn unlock(word: &AtomicU64, me: Owner) {
     debug_assert_eq!(word.load(Ordering::Relaxed), me.0, "unlocking a lock held by somebody else");
     word.store(0, Ordering::Release);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicBool;
-
-    struct World {
-        alive: AtomicBool,
-    }
-
-    impl Surroundings for World {
-        fn alive(&self, _: Owner) -> bool {
-            self.alive.load(Ordering::Relaxed)
-        }
-        fn wait(&self, _: u32) {
-            std::thread::yield_now();
-        }
-    }
-
-    #[test]
-    fn a_dead_owner_is_succeeded() {
-        let word = AtomicU64::new(0);
-        let world = World { alive: AtomicBool::new(false) };
-        let dead = Owner::new(3, 77);
-        assert_eq!(lock(&word, dead, &world), Ok(Taken::Free));
-        assert_eq!(lock(&word, Owner::new(4, 78), &world), Ok(Taken::Over(dead)));
-    }
-
-    #[test]
-    fn a_thread_that_interrupted_itself_is_told() {
-        let word = AtomicU64::new(0);
-        let world = World { alive: AtomicBool::new(true) };
-        let me = Owner::new(0, 9);
-        assert_eq!(lock(&word, me, &world), Ok(Taken::Free));
-        assert_eq!(lock(&word, me, &world), Err(Refused::Mine));
-    }
-
-    #[test]
-    fn threads_exclude_each_other() {
-        let word = AtomicU64::new(0);
-        let world = World { alive: AtomicBool::new(true) };
-        let count = AtomicU64::new(0);
-        std::thread::scope(|s| {
-            for t in 0..4 {
-                let (word, world, count) = (&word, &world, &count);
-                s.spawn(move || {
-                    for _ in 0..if cfg!(miri) { 20 } else { 2000 } {
-                        let me = Owner::new(0, t + 1);
-                        assert_eq!(lock(word, me, world), Ok(Taken::Free));
-                        let seen = count.load(Ordering::Relaxed);
-                        std::thread::yield_now();
-                        count.store(seen + 1, Ordering::Relaxed);
-                        unlock(word, me);
-                    }
-                });
-            }
-        });
-        assert_eq!(count.load(Ordering::Relaxed), if cfg!(miri) { 80 } else { 8000 });
-    }
 }

@@ -11,9 +11,15 @@
 //! A *slot* is the control block of a file that has, or lately had, staged bytes. A *block* belongs to one slot
 //! and holds payload growing from the front and journal records growing from the back.
 
+use std::sync::atomic;
+
 pub mod layout;
 pub mod lock;
 pub mod pool;
 pub mod process;
 
 pub use pool::{Pool, PoolError};
+
+#[cfg(test)]
+#[path = "lock/tests.rs"]
+mod lock_tests;

@@ -302,30 +302,6 @@ impl Pool {
         Ok(pool)
     }
 
-    /// A pool in plain memory, for tests (Miri has no shared mappings).
-    #[cfg(test)]
-    pub(crate) fn in_memory(memory_blocks: u32) -> Pool {
-        let geometry = Geometry { memory_blocks, blocks: memory_blocks };
-        let layout = std::alloc::Layout::from_size_align(geometry.file_len(), 4096).expect("layout");
-        // SAFETY: the layout has a size; the memory is leaked with the test.
-        let base = unsafe { std::alloc::alloc_zeroed(layout) };
-        let pool = Pool {
-            populated: (0..memory_blocks).map(|_| AtomicU8::new(u8::MAX)).collect(),
-            base,
-            storage: std::ptr::null_mut(),
-            geometry,
-            memory_file: None,
-            storage_file: None,
-            names_reserved: Vec::new(),
-            path: PathBuf::new(),
-        };
-        pool.superblock().blocks.store(memory_blocks, Ordering::Relaxed);
-        for b in 0..memory_blocks {
-            pool.reserved(b).store(1, Ordering::Relaxed);
-        }
-        pool
-    }
-
     /// The pool's file.
     pub fn path(&self) -> &Path {
         &self.path
@@ -409,8 +385,8 @@ impl Pool {
     /// Record `i` of a block. The caller has checked that `i` is below the number of records that fit.
     #[inline]
     pub fn record(&self, block: u32, i: u32) -> &Record {
+        assert!((i as usize) < (BLOCK - BLOCK_HEADER) / RECORD);
         let at = BLOCK - (i as usize + 1) * RECORD;
-        assert!(at >= BLOCK_HEADER);
         // SAFETY: the record lies inside the block, at a multiple of 8, and is all atomics.
         unsafe { &*self.block_ptr(block).add(at).cast::<Record>() }
     }
@@ -418,7 +394,8 @@ impl Pool {
     /// The calling thread as the owner of locks; `None` when the table of processes is full.
     #[inline]
     pub fn me(&self) -> Option<Owner> {
-        Some(Owner::new(process::entry(self.processes())?, process::tid()))
+        let (entry, incarnation) = process::entry(self.processes())?;
+        Some(Owner::new(entry, incarnation, process::tid()))
     }
 
     /// Takes a lock of this pool.
@@ -583,7 +560,7 @@ impl Pool {
         }
     }
 
-    /// Gives a block back.
+    /// Gives a block back; the caller has checked its number.
     pub fn give_block(&self, block: u32) {
         self.owners()[block as usize].store(0, Ordering::Release);
         self.superblock().hint.store(block, Ordering::Relaxed);
@@ -602,13 +579,19 @@ impl Pool {
         self.sweep_except(slot, &[]);
     }
 
-    /// As [`Pool::sweep`] for a slot whose chain is `keep`.
+    /// As [`Pool::sweep`] for a slot whose chain is `keep`, in ascending order.
     pub fn sweep_except(&self, slot: u32, keep: &[u32]) {
         for (block, owner) in self.owners().iter().enumerate() {
-            if owner.load(Ordering::Relaxed) == slot + 1 && !keep.contains(&(block as u32)) {
+            if owner.load(Ordering::Relaxed) == slot + 1 && keep.binary_search(&(block as u32)).is_err() {
                 self.give_block(block as u32);
             }
         }
+    }
+
+    /// Whether there is such a block and it is this slot's.
+    #[inline]
+    pub fn is_owner(&self, slot: u32, block: u32) -> bool {
+        self.owners().get(block as usize).is_some_and(|o| o.load(Ordering::Acquire) == slot + 1)
     }
 
     /// Whether a slot owns any block.
@@ -732,3 +715,6 @@ fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str>
     }
     Ok(geometry)
 }
+
+#[cfg(test)]
+mod testing;

@@ -27,10 +27,10 @@ impl Identity {
         match stat_of(self.pid, None) {
             Found::Gone => false,
             Found::Unknown => true,
-            Found::Running { start_ms } => start_ms <= self.since_ms + 2 * TICK_MS,
+            Found::Running { start_ms } => start_ms <= self.since_ms.saturating_add(2 * TICK_MS),
             // The leader of a process can be a zombie while other threads run on.
             Found::Zombie { start_ms } => {
-                start_ms <= self.since_ms + 2 * TICK_MS && other_threads_of(self.pid)
+                start_ms <= self.since_ms.saturating_add(2 * TICK_MS) && other_threads_of(self.pid)
             }
         }
     }
@@ -84,7 +84,7 @@ fn parse_stat(text: &[u8]) -> Found {
     let Some(state) = fields.next() else { return Found::Unknown };
     let start = fields.nth(18).and_then(|f| std::str::from_utf8(f).ok()).and_then(|f| f.parse::<u64>().ok());
     let Some(start) = start else { return Found::Unknown };
-    let start_ms = start * TICK_MS;
+    let start_ms = start.saturating_mul(TICK_MS);
     match state {
         b"X" | b"x" => Found::Gone,
         b"Z" => Found::Zombie { start_ms },
@@ -103,12 +103,16 @@ fn other_threads_of(pid: u32) -> bool {
     sys::statat(libc::AT_FDCWD, path, true).is_ok_and(|s| s.st_nlink > 3)
 }
 
-/// Number + 1 of this process's entry; 0 until it has one. Reset in the child of a fork.
+/// Number + 1 of this process's entry in the lower half, its incarnation in the upper; 0 until it has one. Reset in
+/// the child of a fork.
 static ENTRY: AtomicU32 = AtomicU32::new(0);
+/// This process's incarnation; 0 until somebody asks.
+static INCARNATION: AtomicU32 = AtomicU32::new(0);
 
 /// Forgets this process's entry: a forked child takes one of its own.
 pub fn forget() {
     ENTRY.store(0, Ordering::Relaxed);
+    INCARNATION.store(0, Ordering::Relaxed);
     TID.with(|t| t.set(0));
 }
 
@@ -127,15 +131,27 @@ pub fn tid() -> u32 {
     })
 }
 
-/// Finds or takes this process's entry in the table. `None` when the table is full of living processes.
+/// A number that the processes that have the same process id one after the other (ids come round, and exec keeps
+/// them) do not share: 16 mixed bits of the time at which the first thread asked. All threads get the same.
+fn incarnation() -> u16 {
+    let time = sys::monotonic_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+    let mine = time.max(1) as u32;
+    match INCARNATION.compare_exchange(0, mine, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => mine as u16,
+        Err(first) => first as u16,
+    }
+}
+
+/// Finds or takes this process's entry in the table, and its incarnation there. `None` when the table is full of living processes.
 ///
 /// Entries are taken by a compare-exchange of the pid from 0 (or from a dead one's), so that no lock is needed
 /// before locks can be owned.
-pub fn entry(table: &[Process]) -> Option<u32> {
+pub fn entry(table: &[Process]) -> Option<(u32, u16)> {
     let known = ENTRY.load(Ordering::Relaxed);
     if known != 0 {
-        return Some(known - 1);
+        return Some(((known & 0xffff) - 1, (known >> 16) as u16));
     }
+    let incarnation = incarnation();
     let pid = sys::pid();
     let start = pid as usize % PROCESSES;
     for pass in 0..2 {
@@ -156,8 +172,9 @@ pub fn entry(table: &[Process]) -> Option<u32> {
             let now = sys::boot_ms();
             if entry.pid.compare_exchange(held, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 entry.since_ms.store(now, Ordering::Release);
-                ENTRY.store(at as u32 + 1, Ordering::Relaxed);
-                return Some(at as u32);
+                entry.incarnation.store(u32::from(incarnation), Ordering::Release);
+                ENTRY.store(u32::from(incarnation) << 16 | (at as u32 + 1), Ordering::Release);
+                return Some((at as u32, incarnation));
             }
         }
     }
@@ -176,7 +193,8 @@ pub fn alive(table: &[Process], entry: u32) -> bool {
 pub fn owner_alive(table: &[Process], owner: Owner) -> bool {
     let Some(entry) = table.get(owner.process() as usize) else { return false };
     let pid = entry.pid.load(Ordering::Acquire);
-    if pid == 0 {
+    // Whoever has the entry now had stored the incarnation before taking any lock.
+    if pid == 0 || entry.incarnation.load(Ordering::Acquire) != u32::from(owner.incarnation()) {
         return false;
     }
     Identity { pid, since_ms: entry.since_ms.load(Ordering::Acquire) }.thread_alive(owner.tid())
