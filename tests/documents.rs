@@ -114,7 +114,8 @@ fn names_test(span: &str) -> Option<bool> {
     if span.contains(|c: char| c.is_uppercase() || c.is_whitespace()) {
         return None;
     }
-    if let Some(program) = span.strip_prefix("c-tests/").and_then(|p| p.split('.').next()) {
+    let program = span.strip_prefix("c-tests/").and_then(|p| p.split('.').next());
+    if let Some(program) = program.filter(|p| !p.is_empty()) {
         return Some(root().join(span).is_file() && has_test(&text("tests/differential.rs"), program));
     }
     (span.starts_with("tests/programs/") && span.ends_with(".sh")).then(|| root().join(span).is_file())
