@@ -24,6 +24,8 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     if let Some(file) = &state.file {
         return Standing::File(file.clone());
     }
+    // A number that dup2 is about to make may not be open yet; another of the description's is.
+    let fd = state.numbers.first().copied().unwrap_or(fd);
     // Before the name: a rename in between makes it stale, and the count tells.
     let renames =
         engine.pool().map_or(0, |p| p.superblock().renames.load(std::sync::atomic::Ordering::Acquire));
@@ -74,6 +76,7 @@ pub fn unstageable(engine: &Engine, state: &State) -> Option<Bypass> {
 
 /// Takes the offset over from the kernel. Returns whether that worked.
 pub fn take_offset(state: &mut State, fd: i32) -> bool {
+    let fd = state.numbers.first().copied().unwrap_or(fd);
     match sys::tell(fd) {
         Ok(offset) => {
             state.offset = offset;
