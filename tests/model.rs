@@ -119,11 +119,18 @@ fn contests(library: Option<&std::path::PathBuf>, first: u64, count: u64) -> Res
     Ok(())
 }
 
+/// Contests that a race once decided wrongly: 227646, a reader that took an old end of the file for the end.
+const ONCE_FAILED: [u64; 1] = [227_646];
+
 #[test]
 fn concurrent_processes_see_a_legal_order() {
     let seed = bed::number("IRIS_MODEL_SEED").unwrap_or(1);
     let count = bed::number("IRIS_MODEL_CONTESTS").unwrap_or(15);
-    contests(Some(&bed::library()), seed, count).unwrap_or_else(|e| panic!("{e}"));
+    let library = bed::library();
+    for again in ONCE_FAILED.iter().flat_map(|s| [*s; 3]) {
+        contests(Some(&library), again, 1).unwrap_or_else(|e| panic!("{e}"));
+    }
+    contests(Some(&library), seed, count).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
