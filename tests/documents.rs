@@ -78,7 +78,7 @@ fn has_test(source: &str, name: &str) -> bool {
     lines.iter().enumerate().any(|(i, line)| {
         let function =
             line.strip_prefix("fn ").and_then(|l| l.strip_prefix(name)).is_some_and(|l| l.starts_with('('));
-        function && lines[i.saturating_sub(3)..i].iter().any(|l| *l == "#[test]")
+        function && lines[i.saturating_sub(3)..i].contains(&"#[test]")
             || line.starts_with(&entry) && source.contains("macro_rules! programs")
     })
 }
