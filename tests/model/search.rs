@@ -46,8 +46,8 @@ impl Effort {
         let seconds = bed::number("IRIS_MODEL_SECONDS");
         let cases = bed::number("IRIS_MODEL_CASES");
         Effort {
-            cases: cases.unwrap_or(if seconds.is_some() { u64::MAX } else { 400 }),
-            time: Duration::from_secs(seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 40 })),
+            cases: cases.unwrap_or(if seconds.is_some() { u64::MAX } else { 250 }),
+            time: Duration::from_secs(seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 25 })),
             seed: bed::number("IRIS_MODEL_SEED").unwrap_or(1),
             shrinking: Duration::from_secs(bed::number("IRIS_MODEL_SHRINK_SECONDS").unwrap_or(60)),
         }
