@@ -59,6 +59,15 @@ fn replacing(old: c_int, new: c_int, real: impl FnOnce() -> c_int) -> c_int {
     result
 }
 
+/// After a descriptor was taken out of another process, which goes on using it and its offset.
+pub fn taken(fd: c_int) -> c_int {
+    if fd >= 0 && live() {
+        // The descriptor is there; an error of the flush shows at the file's next call.
+        let _ = tell(|| engine::received(fd));
+    }
+    fd
+}
+
 /// An unlock publishes what was written under the lock.
 fn before_unlock(fd: c_int, kind: c_int) -> Result<(), Errno> {
     if kind == libc::F_UNLCK { tell(|| engine::touch(fd, Touch::Change)) } else { Ok(()) }
@@ -213,6 +222,10 @@ hooks! {
             }
             0
         });
+    }
+
+    fn pidfd_getfd(process: c_int, theirs: c_int, flags: c_uint) -> c_int, real => {
+        taken(real(process, theirs, flags))
     }
 
     fn dup(old: c_int) -> c_int, real => { duplicated(old, real(old)) }

@@ -1,12 +1,11 @@
 //! syscall(2): programs and runtimes that make file calls by number come to the same hooks as all others. Owns the
 //! list of those numbers; every other number goes to the kernel.
 
-use crate::guard::{fail, mounted, tell};
+use crate::guard::{fail, mounted};
 use crate::hook::hooks;
 use crate::open::opening;
 use crate::real::raw;
 use crate::{attributes, descriptors, inkernel, names, open, process, rings, transfer};
-use ::engine::engine;
 use ::engine::report::Bypass;
 use libc::{c_int, c_long};
 
@@ -86,14 +85,7 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                 }
                 return None;
             }
-            libc::SYS_pidfd_getfd => {
-                let taken = real();
-                if taken >= 0 {
-                    // The descriptor is there; an error of the flush shows at the file's next call.
-                    let _ = tell(|| engine::received(int(taken)));
-                }
-                taken
-            }
+            libc::SYS_pidfd_getfd => descriptors::taken(real() as c_int).into(),
             libc::SYS_sendfile => inkernel::sendfile(fd, int(a[1]), a[2] as _, a[3] as _) as c_long,
             libc::SYS_copy_file_range => {
                 inkernel::copy_file_range(fd, a[1] as _, int(a[2]), a[3] as _, a[4] as _, a[5] as _) as c_long

@@ -32,7 +32,7 @@ macro_rules! for_each_hook {
             vfwscanf __isoc99_vfwscanf __isoc23_vfwscanf vwscanf __isoc99_vwscanf __isoc23_vwscanf
             __wuflow __wunderflow __woverflow
             posix_spawn posix_spawnp system popen _IO_popen wordexp syscall
-            sigaction __sigaction signal ssignal bsd_signal sigset sysv_signal __sysv_signal
+            pidfd_getfd sigaction __sigaction signal ssignal bsd_signal sigset sysv_signal __sysv_signal
         }
     };
 }
@@ -124,7 +124,7 @@ pub const LEFT: &[(&str, &str)] = &[
          and lets the kernel answer.",
         "memfd_create memfd_secret eventfd eventfd_read eventfd_write timerfd_create timerfd_settime \
          timerfd_gettime signalfd epoll_create epoll_create1 inotify_init inotify_init1 fanotify_init pidfd_open \
-         pidfd_getfd pidfd_send_signal isatty ttyname ttyname_r __ttyname_r_chk isfdtype getdtablesize shm_open \
+         pidfd_send_signal isatty ttyname ttyname_r __ttyname_r_chk isfdtype getdtablesize shm_open \
          shm_unlink sem_open sem_close sem_unlink mq_open __mq_open_2 mq_close mq_unlink mq_setattr mq_getattr \
          mq_notify mq_send mq_receive mq_timedsend mq_timedreceive open_tree fsopen fsconfig fsmount fspick \
          move_mount mount_setattr mount umount umount2 pivot_root perf_event_open __fdelt_chk __fdelt_warn",
