@@ -12,6 +12,9 @@ mod journal;
 #[cfg(all(test, not(miri)))]
 #[path = "journal/crash_tests.rs"]
 mod journal_crash_tests;
+#[cfg(all(test, not(miri)))]
+#[path = "journal/damage_tests.rs"]
+mod journal_damage_tests;
 #[cfg(test)]
 #[path = "journal/tests.rs"]
 mod journal_tests;
