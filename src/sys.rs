@@ -148,6 +148,19 @@ pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     Ok(&buf[..len])
 }
 
+/// The name the kernel has for what `path` leads to, links not followed in its last part.
+pub fn real_name<'b>(dirfd: RawFd, path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = if dirfd == libc::AT_FDCWD {
+        rustix::fs::open(path, flags, Mode::empty())?
+    } else if dirfd < 0 {
+        return Err(Errno(libc::EBADF));
+    } else {
+        rustix::fs::openat(borrow(dirfd), path, flags, Mode::empty())?
+    };
+    name_of(fd.as_raw_fd(), buf)
+}
+
 /// "/proc/self/fd/N" without allocating.
 pub fn fd_link(fd: RawFd, buf: &mut [u8; 32]) -> &CStr {
     use std::io::Write;

@@ -22,18 +22,29 @@ fn removing(dir: c_int, path: *const c_char, real: impl FnOnce() -> c_int) -> c_
 }
 
 fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_int {
-    let mut file = None;
+    let mut what = engine::Renamed::Nothing;
     if live()
         && let Some(name) = name(from)
     {
         match inside(|| engine::before_rename(dir, name)).unwrap_or(Err(Errno(libc::EIO))) {
-            Ok(known) => file = known,
+            Ok(found) => what = found,
             Err(e) => return int(fail(e)),
         }
     }
     let result = real();
-    if let (0, Some(file)) = (result, file) {
-        inside(|| engine::renamed(file));
+    if result == 0 && what != engine::Renamed::Nothing {
+        inside(|| engine::renamed(what));
+    }
+    result
+}
+
+/// After a file got one more name.
+fn linked(dir: c_int, path: *const c_char, result: c_int) -> c_int {
+    if result == 0
+        && live()
+        && let Some(name) = name(path)
+    {
+        inside(|| engine::linked(dir, name));
     }
     result
 }
@@ -67,6 +78,11 @@ hooks! {
             }
         })
     }
+
+    fn link(from: *const c_char, to: *const c_char) -> c_int, real => { linked(AT_FDCWD, to, real(from, to)) }
+
+    fn linkat(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_int) -> c_int,
+        real => { linked(to_dir, to, real(from_dir, from, to_dir, to, flags)) }
 
     fn unlink(path: *const c_char) -> c_int, real => { removing(AT_FDCWD, path, || real(path)) }
 

@@ -21,7 +21,7 @@ macro_rules! for_each_hook {
             fchown chown lchown fchownat fsetxattr setxattr lsetxattr fremovexattr removexattr lremovexattr
             mmap mmap64 sendfile sendfile64 copy_file_range splice aio_read aio_read64 aio_write aio_write64
             aio_fsync aio_fsync64 lio_listio lio_listio64 sendmsg sendmmsg
-            rename renameat renameat2 unlink unlinkat remove setrlimit setrlimit64 prlimit prlimit64 ftw ftw64 nftw nftw64 fts_open fts64_open
+            rename renameat renameat2 link linkat unlink unlinkat remove setrlimit setrlimit64 prlimit prlimit64 ftw ftw64 nftw nftw64 fts_open fts64_open
             execve execvpe execveat fexecve execv execvp _exit _Exit _Fork clone __clone daemon login_tty forkpty
             fopen fopen64 _IO_fopen fdopen _IO_fdopen freopen freopen64 fclose _IO_fclose fread _IO_fread fread_unlocked
             __fread_chk __fread_unlocked_chk _IO_sgetn fwrite _IO_fwrite fwrite_unlocked fseek fseeko fseeko64 ftell ftello ftello64 _IO_ftell
@@ -79,7 +79,7 @@ pub const OWN: &[&str] = &["iris_version", "iris_settle"];
 pub const LEFT: &[(&str, &str)] = &[
     (
         "Changes or reads names, and every name is a real one: the kernel's answer is right.",
-        "access eaccess euidaccess faccessat link linkat rmdir mkdir mkdirat mkfifo mkfifoat \
+        "access eaccess euidaccess faccessat rmdir mkdir mkdirat mkfifo mkfifoat \
          mknod mknodat __xmknod __xmknodat symlink symlinkat readlink readlinkat __readlink_chk __readlinkat_chk \
          realpath __realpath_chk canonicalize_file_name getcwd getwd get_current_dir_name __getcwd_chk __getwd_chk \
          mktemp mkdtemp tmpnam tmpnam_r tempnam umask pathconf fpathconf dirname glob glob64 glob_pattern_p \

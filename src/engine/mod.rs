@@ -456,9 +456,9 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
         }
         Touch::Change => {
             d.ahead.forget();
-            file.flush()?;
+            let flushed = file.flush();
             file.base_changed();
-            Ok(())
+            rights_are_the_kernels(flushed)
         }
         Touch::Leave(why) => {
             report::bypassed(why);
@@ -501,41 +501,74 @@ pub fn flushes() -> u64 {
     state::engine().and_then(|e| e.pool()).map_or(0, |p| p.superblock().retirements.load(Ordering::Acquire))
 }
 
+/// What a rename is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// Nothing that this process has open.
+    Nothing,
+    /// A file of this process.
+    File((u64, u64)),
+    /// Not a regular file: perhaps a folder with files of this process.
+    Folder,
+}
+
 /// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
 /// Give the answer to [`renamed`] when the call has succeeded.
-pub fn before_rename(olddir: c_int, from: &CStr) -> Result<Option<(u64, u64)>, Errno> {
-    let Some(engine) = state::engine() else { return Ok(None) };
+pub fn before_rename(olddir: c_int, from: &CStr) -> Result<Renamed, Errno> {
+    let Some(engine) = state::engine() else { return Ok(Renamed::Nothing) };
     if let Some(pool) = engine.pool() {
         pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
     }
-    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(None) };
+    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(Renamed::Nothing) };
     if st.st_mode & libc::S_IFMT == libc::S_IFREG {
         let id = (st.st_dev, st.st_ino);
         if engine.anything_staged() {
             rights_are_the_kernels(settle(engine, id))?;
         }
-        return Ok(engine.known_file(id).map(|_| id));
+        return Ok(engine.known_file(id).map_or(Renamed::Nothing, |_| Renamed::File(id)));
     }
     // Everything staged might lie below.
     rights_are_the_kernels(settle_everything())?;
-    Ok(None)
+    Ok(Renamed::Folder)
 }
 
-/// After rename(2) of a file that this process has open: if its new name is under no mount, it leaves the
-/// overlay, since whoever opens it by that name looks at the file alone.
-pub fn renamed(id: (u64, u64)) {
+/// After rename(2) of a file that this process has open, or of a folder: what is under no mount by its
+/// new name leaves the overlay, since whoever opens it by that name looks at the file alone.
+pub fn renamed(what: Renamed) {
     let Some(engine) = state::engine() else { return };
-    let Some(file) = engine.known_file(id) else { return };
-    let mut buf = [0u8; 4096];
-    let outside = file.any_descriptor().is_some_and(|fd| {
-        sys::name_of(fd, &mut buf)
-            .is_ok_and(|name| namespace::mount_of(name, &engine.config.mounts).is_none())
-    });
-    if outside {
-        report::bypassed(Bypass::Outside);
-        // The file's next write or close tells of an error.
-        let _ = file.leave(sys::pid());
+    let files = match what {
+        Renamed::Nothing => return,
+        Renamed::File(id) => engine.known_file(id).into_iter().collect(),
+        Renamed::Folder => engine.files(),
+    };
+    for file in files {
+        let mut buf = [0u8; 4096];
+        let outside = file.any_descriptor().is_some_and(|fd| {
+            sys::name_of(fd, &mut buf).is_ok_and(|n| namespace::mount_of(n, &engine.config.mounts).is_none())
+        });
+        if outside {
+            leaves_the_mounts(&file);
+        }
     }
+}
+
+/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount.
+pub fn linked(dirfd: c_int, path: &CStr) {
+    let Some(engine) = state::engine() else { return };
+    let Ok(st) = sys::statat(dirfd, path, false) else { return };
+    let Some(file) = engine.known_file((st.st_dev, st.st_ino)) else { return };
+    let mut buf = [0u8; 4096];
+    if !sys::real_name(dirfd, path, &mut buf)
+        .is_ok_and(|n| namespace::mount_of(n, &engine.config.mounts).is_some())
+    {
+        leaves_the_mounts(&file);
+    }
+}
+
+fn leaves_the_mounts(file: &file::File) {
+    report::bypassed(Bypass::Outside);
+    // The file's next write or close tells of an error.
+    let _ = file.leave(sys::pid());
 }
 
 /// Sends home everything that is staged on the node: before glibc looks at many files where no hook sees it

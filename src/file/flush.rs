@@ -186,15 +186,12 @@ struct Times {
     written_ns: Option<u64>,
 }
 
-/// A flush that follows the write within this time may set its own: nobody can tell them apart from the kernel's
-/// ticks.
-const SOON_NS: u64 = 8_000_000;
-
 impl Times {
-    /// Looks before the flush: only a write that is a while ago, and newer than the file's own time, matters.
+    /// Looks before the flush: only a write of an earlier tick of the clock, and newer than the file's own time,
+    /// matters.
     fn before(slot: &Slot, fd: i32) -> Times {
         let written = slot.written_ns.load(Ordering::Acquire);
-        let old = sys::coarse_ns().saturating_sub(written) > SOON_NS;
+        let old = sys::coarse_ns() > written;
         let newer = || {
             sys::fstat(fd).is_ok_and(|s| {
                 (s.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(s.st_mtime_nsec as u64)

@@ -358,9 +358,13 @@ impl File {
             return Err(Errno(slot.error.swap(0, Ordering::AcqRel) as i32));
         }
         let fresh = journal.is_empty();
+        let mut base = 0;
         if fresh {
             let st = sys::fstat(fd)?;
-            slot.base_size.store(st.st_size as u64, Ordering::Relaxed);
+            // Asked again after the commit: whoever extends the base from then on sees that something is staged,
+            // and says so (`base_changed`).
+            slot.base_size.store(UNKNOWN, Ordering::Relaxed);
+            base = st.st_size as u64;
             if st.st_nlink == 0 {
                 slot.flags.fetch_or(REMOVED, Ordering::AcqRel);
             } else {
@@ -371,6 +375,7 @@ impl File {
         }
         let offset = match at {
             At::Offset(o) => o,
+            At::End if fresh => base,
             At::End => self.end_of_file(&locked, fd)?,
         };
         if offset + len as u64 > FARTHEST {
@@ -409,10 +414,6 @@ impl File {
     /// Size of the file with everything staged. The slot is locked.
     fn end_of_file(&self, locked: &Locked<'_>, fd: i32) -> Result<u64, Errno> {
         let slot = locked.slot();
-        if locked.journal().is_empty() {
-            // Only just asked for, by `stage`.
-            return Ok(slot.base_size.load(Ordering::Relaxed));
-        }
         let mut base = slot.base_size.load(Ordering::Relaxed);
         if base == UNKNOWN {
             base = sys::fstat(fd)?.st_size as u64;
