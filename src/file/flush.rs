@@ -194,8 +194,7 @@ impl Times {
         let old = sys::coarse_ns() > written;
         let newer = || {
             sys::fstat(fd).is_ok_and(|s| {
-                (s.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(s.st_mtime_nsec as u64)
-                    <= written
+                (s.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(s.st_mtime_nsec) <= written
             })
         };
         Times { written_ns: (old && written != 0 && newer()).then_some(written) }
