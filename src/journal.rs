@@ -114,11 +114,12 @@ impl<'p> Journal<'p> {
             && slot.sealed.load(Relaxed) != end.block + 1
         {
             let head = self.pool.block(end.block);
-            let used = head.used.load(Relaxed);
             let limit = BLOCK - end.records as usize * RECORD;
             let last = self.pool.record(end.block, end.records - 1);
             let last_len = last.len_check.load(Relaxed) as u32;
             let (last_offset, last_at) = (last.offset.load(Relaxed), last.at.load(Relaxed));
+            // Never before the last payload's end, whatever damage says: published bytes are not overwritten.
+            let used = head.used.load(Relaxed).max(last_at.wrapping_add(last_len));
             if last_offset.wrapping_add(u64::from(last_len)) == offset
                 && last_at.wrapping_add(last_len) == used
                 && used as usize + len <= limit
@@ -176,7 +177,9 @@ impl<'p> Journal<'p> {
         // The rest of the current block, if it is worth a record.
         if let Some(p) = open {
             let head = self.pool.block(p.block);
-            let used = head.used.load(Relaxed);
+            let last = self.pool.record(p.block, p.records - 1);
+            let last_end = last.at.load(Relaxed).wrapping_add(last.len_check.load(Relaxed) as u32);
+            let used = head.used.load(Relaxed).max(last_end);
             let room = (BLOCK - p.records as usize * RECORD).saturating_sub(used as usize + RECORD);
             if room >= LEAST_PIECE {
                 let piece = room.min(len);

@@ -307,10 +307,10 @@ impl Node {
     fn read(&self, thread: u32, mut base: [u8; FILE]) -> [u8; FILE] {
         self.locked(thread, |j| {
             if let Some(end) = j.end() {
-                j.extents(None, end, |e| unsafe {
+                j.extents(None, end, |e| {
                     let to = &mut base[e.offset as usize..][..e.len as usize];
                     // SAFETY: read under the lock this moment.
-                    j.copy_out(e, 0, to.as_mut_ptr(), to.len());
+                    unsafe { j.copy_out(e, 0, to.as_mut_ptr(), to.len()) };
                 })
                 .unwrap();
             }
