@@ -61,15 +61,23 @@ pub fn statat(dirfd: RawFd, path: &CStr, follow: bool) -> Result<Stat> {
     Ok(rustix::fs::statat(borrow(dirfd), path, flags)?)
 }
 
-/// Time of birth of an open file in nanoseconds since 1970; 0 where the file system keeps none. Together with
+/// Time of birth of an open file in nanoseconds since 1970; 0 where the file system keeps none, or when the
+/// descriptor is not inode `ino`'s (another thread may be putting another file on its number). Together with
 /// device and inode number it tells a file from a later one with the same inode number.
-pub fn birth(fd: RawFd) -> u64 {
-    match rustix::fs::statx(borrow(fd), c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME) {
-        Ok(x) if x.stx_mask & StatxFlags::BTIME.bits() != 0 => (x.stx_btime.tv_sec as u64)
+pub fn birth(fd: RawFd, ino: u64) -> u64 {
+    match rustix::fs::statx(borrow(fd), c"", AtFlags::EMPTY_PATH, StatxFlags::BTIME | StatxFlags::INO) {
+        Ok(x) if x.stx_mask & StatxFlags::BTIME.bits() != 0 && x.stx_ino == ino => (x.stx_btime.tv_sec
+            as u64)
             .wrapping_mul(1_000_000_000)
             .wrapping_add(u64::from(x.stx_btime.tv_nsec)),
         _ => 0,
     }
+}
+
+/// Time of modification in nanoseconds since 1970.
+pub fn mtime_ns(fd: RawFd) -> Result<u64> {
+    let x = rustix::fs::statx(borrow(fd), c"", AtFlags::EMPTY_PATH, StatxFlags::MTIME)?;
+    Ok((x.stx_mtime.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(x.stx_mtime.tv_nsec)))
 }
 
 /// pread into program memory.

@@ -183,26 +183,23 @@ impl File {
 
 /// Keeps a file's time of modification that of the last write by the program, not of the flush.
 struct Times {
-    written_ns: Option<u64>,
+    /// The time to set, in nanoseconds since 1970; `None` when the flush's own is the same tick.
+    mtime_ns: Option<u64>,
 }
 
 impl Times {
-    /// Looks before the flush: only a write of an earlier tick of the clock, and newer than the file's own time,
-    /// matters.
+    /// Looks before the flush: a write that went straight to the file may be newer than the last staged one.
     fn before(slot: &Slot, fd: i32) -> Times {
         let written = slot.written_ns.load(Ordering::Acquire);
-        let old = sys::coarse_ns() > written;
-        let newer = || {
-            sys::fstat(fd).is_ok_and(|s| {
-                (s.st_mtime as u64).saturating_mul(1_000_000_000).saturating_add(s.st_mtime_nsec) <= written
-            })
-        };
-        Times { written_ns: (old && written != 0 && newer()).then_some(written) }
+        if written == 0 || sys::coarse_ns() <= written {
+            return Times { mtime_ns: None };
+        }
+        Times { mtime_ns: sys::mtime_ns(fd).ok().map(|base| base.max(written)) }
     }
 
     /// Sets it after the flush. Only the owner may; for others the time of the flush stays.
     fn after(&self, fd: i32) {
-        if let Some(ns) = self.written_ns {
+        if let Some(ns) = self.mtime_ns {
             let _ = sys::set_mtime(fd, ns);
         }
     }
@@ -335,7 +332,7 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
         let fd = open().map_err(|e| if e.0 == libc::ENOENT { ByName::Gone } else { ByName::Failed(e) })?;
         let st = sys::fstat(fd.raw()).map_err(ByName::Failed)?;
         let born = slot.born.load(Ordering::Acquire);
-        if (st.st_dev, st.st_ino) != id || born != 0 && sys::birth(fd.raw()) != born {
+        if (st.st_dev, st.st_ino) != id || born != 0 && sys::birth(fd.raw(), id.1) != born {
             return Err(ByName::Gone);
         }
         let writer = Writer { fd: fd.raw(), append: false, own: None };

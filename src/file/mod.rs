@@ -225,6 +225,12 @@ impl File {
         }
     }
 
+    /// Time of birth, 0 when it cannot be told.
+    fn born(&self) -> u64 {
+        let fds = self.fds.lock().map_or_else(Vec::new, |f| f.clone());
+        fds.iter().map(|d| sys::birth(d.fd, self.ino)).find(|&b| b != 0).unwrap_or(0)
+    }
+
     /// Some descriptor of this process on the file.
     pub fn any_descriptor(&self) -> Option<i32> {
         self.fds.lock()?.first().map(|d| d.fd)
@@ -281,13 +287,15 @@ impl File {
     /// Takes up a slot found in the table. Bytes staged for an earlier file of the same inode number, deleted
     /// while nobody under Iris had it open, are dropped.
     fn adopt(&self, me: Owner, number: u32) -> Option<()> {
-        let born = self.any_descriptor().map_or(0, sys::birth);
+        let born = self.born();
         let Some(locked) = self.lock_slot(me, number)? else { return Some(()) };
         let slot = locked.slot();
         let theirs = slot.born.load(Ordering::Relaxed);
         // Times of birth are some milliseconds coarse; a file known to have lost its last name is another one.
         let removed = slot.flags.load(Ordering::Relaxed) & REMOVED != 0
-            && self.any_descriptor().is_some_and(|fd| sys::fstat(fd).is_ok_and(|s| s.st_nlink > 0));
+            && self.any_descriptor().is_some_and(|fd| {
+                sys::fstat(fd).is_ok_and(|s| s.st_nlink > 0 && (s.st_dev, s.st_ino) == self.id())
+            });
         if removed {
             slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
         }
@@ -312,7 +320,7 @@ impl File {
         }
         let me = self.pool.me()?;
         for _ in 0..8 {
-            let born = self.any_descriptor().map_or(0, sys::birth);
+            let born = self.born();
             let number = self.pool.find_or_insert(me, self.dev, self.ino, born)?;
             if let Some(locked) = self.lock_slot(me, number)? {
                 self.slot.store(number + 1, Ordering::Release);
