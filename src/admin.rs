@@ -166,6 +166,8 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
             report.files.push((file.path, Outcome::InUse { pid: file.writer }));
             continue;
         }
+        let key = &pool.keys()[number as usize];
+        let id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
         let (name, outcome) = settle_by_name(&pool, number);
         let outcome = match outcome {
             ByName::Empty => continue,
@@ -177,7 +179,7 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
         };
         let lost = matches!(outcome, Outcome::Gone | Outcome::Damaged);
         let outcome =
-            if lost && discard { Outcome::Discarded { bytes: give_up(&pool, number) } } else { outcome };
+            if lost && discard { Outcome::Discarded { bytes: give_up(&pool, number, id) } } else { outcome };
         report.files.push((path_of(name), outcome));
     }
     Ok(report)

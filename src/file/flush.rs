@@ -303,12 +303,12 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
     let journal = Journal::new(pool, number);
     let mut name = Vec::new();
     let outcome = (|| -> Result<ByName, ByName> {
-        let id;
+        let (id, born);
         let end = {
-            let taken = pool.lock(&slot.lock, me).map_err(|_| ByName::Failed(Errno(libc::EDEADLK)))?;
-            if matches!(taken, lock::Taken::Over(_)) && journal.repair().is_err() {
-                slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
+            if !lock_repaired(pool, number, me) {
+                return Err(ByName::Failed(Errno(libc::EDEADLK)));
             }
+            born = slot.born.load(Ordering::Acquire);
             name = pool.name(number);
             id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
             let damaged = slot.flags.load(Ordering::Acquire) & DAMAGED != 0;
@@ -326,12 +326,14 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
             }
             return Ok(ByName::Removed(drop_sealed(pool, number, me, end)));
         }
-        let extents = collect(&journal, end).map_err(|_| ByName::Damaged)?;
+        let extents = collect(&journal, end).map_err(|_| {
+            slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
+            ByName::Damaged
+        })?;
         let path = CString::new(name.clone()).map_err(|_| ByName::Gone)?;
         let open = || open_for_settling(&path);
         let fd = open().map_err(|e| if e.0 == libc::ENOENT { ByName::Gone } else { ByName::Failed(e) })?;
         let st = sys::fstat(fd.raw()).map_err(ByName::Failed)?;
-        let born = slot.born.load(Ordering::Acquire);
         if (st.st_dev, st.st_ino) != id || born != 0 && sys::birth(fd.raw(), id.1) != born {
             return Err(ByName::Gone);
         }
@@ -341,7 +343,7 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
         let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
         sys::with_file_size(end_of_all, || write_home(&journal, extents, &writer)).map_err(ByName::Failed)?;
         times.after(fd.raw());
-        if pool.lock(&slot.lock, me).is_ok() {
+        if lock_repaired(pool, number, me) {
             journal.retire(end);
             slot.error.store(0, Ordering::Release);
             lock::unlock(&slot.lock, me);
@@ -356,7 +358,7 @@ pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
 fn drop_sealed(pool: &Pool, number: u32, me: lock::Owner, end: Position) -> u64 {
     let slot = &pool.slots()[number as usize];
     let bytes = slot.staged_bytes.load(Ordering::Acquire);
-    if pool.lock(&slot.lock, me).is_ok() {
+    if lock_repaired(pool, number, me) {
         Journal::new(pool, number).retire(end);
         slot.error.store(0, Ordering::Release);
         lock::unlock(&slot.lock, me);
@@ -364,22 +366,41 @@ fn drop_sealed(pool: &Pool, number: u32, me: lock::Owner, end: Position) -> u64 
     bytes
 }
 
-/// Gives up what is staged in a slot, on the user's order. Returns the bytes given up.
-pub fn discard(pool: &Pool, number: u32) -> u64 {
+/// Gives up what is staged in slot `number`, if it is still the slot of file `id`. Returns the bytes given up.
+pub fn discard(pool: &Pool, number: u32, id: (u64, u64)) -> u64 {
     let Some(me) = pool.me() else { return 0 };
-    let slot = &pool.slots()[number as usize];
+    let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
     if pool.lock(&slot.flush_lock, me).is_err() {
         return 0;
     }
     let mut bytes = 0;
-    if pool.lock(&slot.lock, me).is_ok() {
-        let end = Journal::new(pool, number).seal();
-        slot.flags.fetch_and(!DAMAGED, Ordering::AcqRel);
+    if lock_repaired(pool, number, me) {
+        let same = (key.dev.load(Ordering::Relaxed), key.ino.load(Ordering::Relaxed))
+            == (id.0.wrapping_add(1), id.1);
+        let end = if same { Journal::new(pool, number).seal() } else { None };
+        if same {
+            slot.flags.fetch_and(!DAMAGED, Ordering::AcqRel);
+        }
         lock::unlock(&slot.lock, me);
         bytes = end.map_or(0, |end| drop_sealed(pool, number, me, end));
     }
     lock::unlock(&slot.flush_lock, me);
     bytes
+}
+
+/// Takes a slot's lock, and puts right what an owner left half done that died with it.
+fn lock_repaired(pool: &Pool, number: u32, me: lock::Owner) -> bool {
+    let slot = &pool.slots()[number as usize];
+    match pool.lock(&slot.lock, me) {
+        Err(_) => false,
+        Ok(lock::Taken::Free) => true,
+        Ok(lock::Taken::Over(_)) => {
+            if Journal::new(pool, number).repair().is_err() {
+                slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
+            }
+            true
+        }
+    }
 }
 
 /// Notes that a slot's file has lost its last name, if the slot is still that file's.
@@ -401,7 +422,7 @@ pub fn mark_removed(pool: &Pool, number: u32, id: (u64, u64), open_here: bool) {
         lock::unlock(&slot.lock, me);
     }
     if nobody && !Journal::new(pool, number).is_empty() {
-        discard(pool, number);
+        discard(pool, number, id);
     }
 }
 

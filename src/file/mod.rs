@@ -296,15 +296,17 @@ impl File {
             && self.any_descriptor().is_some_and(|fd| {
                 sys::fstat(fd).is_ok_and(|s| s.st_nlink > 0 && (s.st_dev, s.st_ino) == self.id())
             });
+        let another = born != 0 && theirs != 0 && theirs != born || removed;
+        if another && !locked.journal().is_empty() {
+            // Under the flush lock, which comes before this one; the caller looks again afterwards.
+            drop(locked);
+            flush::discard(self.pool, number, self.id());
+            return Some(());
+        }
         if removed {
             slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
         }
         if born != 0 && theirs != born || removed {
-            if (theirs != 0 || removed)
-                && let Some(end) = locked.journal().seal()
-            {
-                locked.journal().retire(end);
-            }
             slot.born.store(born, Ordering::Relaxed);
             slot.error.store(0, Ordering::Relaxed);
         }
@@ -386,7 +388,7 @@ impl File {
             At::End if fresh => base,
             At::End => self.end_of_file(&locked, fd)?,
         };
-        if offset + len as u64 > FARTHEST {
+        if offset.saturating_add(len as u64) > FARTHEST {
             return Ok(Staged::Pass(Bypass::Limit));
         }
         // SAFETY: the slot is locked and the caller vouches for the memory.

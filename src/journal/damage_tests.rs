@@ -124,7 +124,9 @@ fn stage(pool: &Pool, folder: &std::path::Path, n: usize, writes: &[(u32, u32)])
     let path = folder.join(format!("file{n}"));
     std::fs::write(&path, [BASE; BASE_LEN]).expect("file");
     let st = std::fs::metadata(&path).expect("file");
-    let born = sys::birth(std::os::fd::AsRawFd::as_raw_fd(&std::fs::File::open(&path).expect("file")));
+    let file = std::fs::File::open(&path).expect("file");
+    let ino = std::os::unix::fs::MetadataExt::ino(&file.metadata().expect("metadata"));
+    let born = sys::birth(std::os::fd::AsRawFd::as_raw_fd(&file), ino);
     let me = pool.me().expect("an entry");
     let slot = pool.find_or_insert(me, st.dev(), st.ino(), born).expect("a slot");
     pool.set_name(slot, path.as_os_str().as_bytes());
