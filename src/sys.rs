@@ -80,6 +80,15 @@ pub fn mtime_ns(fd: RawFd) -> Result<u64> {
     Ok((x.stx_mtime.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(u64::from(x.stx_mtime.tv_nsec)))
 }
 
+/// Whether an open file lies on a file system of this machine, whose page cache takes bytes as fast as memory does.
+/// Unknown ones, and all that go over a network or through FUSE, do not count.
+pub fn is_local(fd: RawFd) -> bool {
+    // statfs(2): ext2-4, xfs, btrfs, tmpfs, f2fs, overlayfs, zfs, bcachefs.
+    const LOCAL: [u32; 8] =
+        [0xef53, 0x5846_5342, 0x9123_683e, 0x0102_1994, 0xf2f5_2010, 0x794c_7630, 0x2fc1_2fc1, 0xca45_1a4e];
+    rustix::fs::fstatfs(borrow(fd)).is_ok_and(|s| LOCAL.contains(&(s.f_type as u32)))
+}
+
 /// pread into program memory.
 ///
 /// # Safety

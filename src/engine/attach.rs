@@ -43,6 +43,7 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
         file.add_descriptor(Descriptor { fd: number, writable: state.writable() });
     }
     file.set_name(name, renames);
+    file.look_at_base(fd);
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());
     Standing::File(file)
