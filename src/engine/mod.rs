@@ -80,11 +80,16 @@ pub fn above_all() -> c_int {
 /// home first. Costs one load while nothing is staged on the node.
 pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Result<(), Errno> {
     let Some(engine) = state::engine() else { return Ok(()) };
-    if flags != 0 && flags & libc::O_TRUNC == 0 || !engine.anything_staged() {
+    let caching = engine.config.mounts.iter().any(|m| m.consistency != crate::config::Consistency::Posix);
+    if flags != 0 && flags & libc::O_TRUNC == 0 || !(engine.anything_staged() || caching) {
         return Ok(());
     }
     // A path that cannot be looked at fails in the kernel as well.
     let Ok(st) = sys::statat(dirfd, path, follow) else { return Ok(()) };
+    if let Some(file) = engine.known_file((st.st_dev, st.st_ino)) {
+        // What this process has read ahead is void.
+        file.wrote_base();
+    }
     rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)))
 }
 
