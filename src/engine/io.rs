@@ -310,7 +310,7 @@ unsafe fn read_file(file: &File, fd: i32, offset: u64, buf: *mut u8, len: usize)
 /// As [`read`].
 unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
     let Some(engine) = engine() else { return Answer::Kernel };
-    let caching = engine.config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
+    let caching = engine.reads_ahead;
     if !(engine.anything_staged() || caching && state.mode == Mode::Fresh) {
         return Answer::Kernel;
     }

@@ -80,8 +80,7 @@ pub fn above_all() -> c_int {
 /// home first. Costs one load while nothing is staged on the node.
 pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Result<(), Errno> {
     let Some(engine) = state::engine() else { return Ok(()) };
-    let caching = engine.config.mounts.iter().any(|m| m.consistency != crate::config::Consistency::Posix);
-    if flags != 0 && flags & libc::O_TRUNC == 0 || !(engine.anything_staged() || caching) {
+    if flags != 0 && flags & libc::O_TRUNC == 0 || !(engine.anything_staged() || engine.reads_ahead) {
         return Ok(());
     }
     // A path that cannot be looked at fails in the kernel as well.

@@ -1,7 +1,7 @@
 //! The engine's own state: configuration, Tier 0, the table of files. Owns making and finding them; every part
 //! of it lives as long as the process.
 
-use crate::config::{Config, Environment};
+use crate::config::{Config, Consistency, Environment};
 use crate::errno::Errno;
 use crate::file::{File, Resources};
 use crate::report;
@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
 pub struct Engine {
     /// Configuration in force.
     pub config: Config,
+    /// Whether any mount reads ahead into user memory (session or relaxed consistency).
+    pub reads_ahead: bool,
     /// Report file, if any.
     pub report: Option<CString>,
     pool: AtomicPtr<Pool>,
@@ -62,7 +64,9 @@ pub fn start() -> bool {
         return false;
     }
     let report = config.report.as_ref().and_then(|p| CString::new(p.as_os_str().as_bytes()).ok());
+    let reads_ahead = config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
     let engine = Box::leak(Box::new(Engine {
+        reads_ahead,
         config,
         report,
         pool: AtomicPtr::new(std::ptr::null_mut()),
