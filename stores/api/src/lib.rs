@@ -4,6 +4,8 @@
 
 mod address;
 mod capabilities;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod plugin;
 mod request;

@@ -10,14 +10,16 @@ pub enum Condition {
     Always,
     /// Only where there is no object of that key.
     Absent,
-    /// Only over an object that has this tag.
+    /// Only over an object that has this tag; where there is none the condition does not hold
+    /// ([`Precondition`](crate::Kind::Precondition)).
     Tag(String),
 }
 
 /// One request to a store. Keys are any bytes but none of length 0.
 #[derive(Debug)]
 pub enum Request<'a> {
-    /// Reads from `offset` into `into`: gives [`Outcome::Read`], short at the object's end, 0 behind it.
+    /// Reads from `offset` into `into`: gives [`Outcome::Read`], short at the object's end, 0 behind it, or the
+    /// error [`NotFound`](crate::Kind::NotFound). Without `range_read` only from offset 0.
     Get {
         /// The object.
         key: &'a [u8],
@@ -38,7 +40,7 @@ pub enum Request<'a> {
         meta: &'a [(String, String)],
     },
     /// Writes a part of an object in place, making it if there is none, with zeros between its end and `offset`:
-    /// gives [`Outcome::Done`]. Needs `range_write`.
+    /// gives [`Outcome::Done`]. No bytes change nothing and make nothing. Needs `range_write`.
     Update {
         /// The object.
         key: &'a [u8],
@@ -47,8 +49,8 @@ pub enum Request<'a> {
         /// What is written there.
         bytes: &'a [u8],
     },
-    /// Sets an object's length in bytes, dropping its end or growing it by zeros; [`Outcome::Done`]. Needs
-    /// `range_write`.
+    /// Sets an object's length in bytes, dropping its end or growing it by zeros: [`Outcome::Done`], or the error
+    /// [`NotFound`](crate::Kind::NotFound). Needs `range_write`.
     Resize {
         /// The object.
         key: &'a [u8],
@@ -112,11 +114,13 @@ pub struct ObjectFacts {
 pub struct ListRequest<'a> {
     /// Only keys that begin so.
     pub prefix: &'a [u8],
-    /// Only keys behind this one; empty: from the start.
+    /// Only entries behind this one, in the order of bytes; empty: from the start. Folded entries count as what they
+    /// are folded to: a listing goes on behind its last entry, whichever kind that is.
     pub after: &'a [u8],
     /// Keys that hold this byte behind the prefix are folded into one entry up to and with it (S3's delimiter).
     pub delimiter: Option<u8>,
-    /// How many entries at most.
+    /// How many entries at most; a page may hold fewer and still have a `next`. 0 is
+    /// [`Invalid`](crate::Kind::Invalid).
     pub limit: usize,
 }
 
@@ -134,7 +138,7 @@ pub enum Listed {
 pub struct Page {
     /// The entries, in the order of their bytes.
     pub entries: Vec<Listed>,
-    /// Where the next page begins (`after`); `None` at the end.
+    /// Where the next page begins (`after`), not before the last entry; `None` at the end.
     pub next: Option<Vec<u8>>,
 }
 
