@@ -47,6 +47,13 @@ int main(int argc, char **argv)
         fprintf(stderr, "a complaint\n");
         printf("flushed by exit\n");
         return 3;
+    } else if (!strcmp(what, "late") || !strcmp(what, "forks")) {
+        /* writes when it is told to, long after whoever opened the file has gone; "forks": in a child of its own */
+        if (*what == 'f' && fork() > 0)
+            return 0;
+        if (read(0, b, 1) != 1)
+            return 1;
+        R(pwrite(fd, "LATE", 4, 12));
     } else if (!strcmp(what, "env")) {
         say("X=%s\n", getenv("X") ? getenv("X") : "(unset)");
         say("HOME=%s\n", getenv("HOME") ? getenv("HOME") : "(unset)");

@@ -157,6 +157,19 @@ pub fn reserve(fd: RawFd, offset: u64, len: u64) -> Result<()> {
     Ok(rustix::fs::fallocate(borrow(fd), FallocateFlags::empty(), offset, len)?)
 }
 
+/// Calls `f` with the number of each open descriptor; with none where /proc does not tell.
+pub fn each_descriptor(mut f: impl FnMut(RawFd)) {
+    let mut buf = [std::mem::MaybeUninit::<u8>::uninit(); 2048];
+    let Ok(folder) = open(c"/proc/self/fd", OFlags::RDONLY | OFlags::DIRECTORY, 0) else { return };
+    let mut entries = rustix::fs::RawDir::new(&folder.0, &mut buf);
+    while let Some(Ok(entry)) = entries.next() {
+        let number = entry.file_name().to_str().ok().and_then(|n| n.parse().ok());
+        if let Some(fd) = number.filter(|fd| *fd != folder.raw()) {
+            f(fd);
+        }
+    }
+}
+
 /// The name the kernel has for an open file, into `buf`; the slice holds it without a terminating zero.
 pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     let mut link = [0u8; 32];

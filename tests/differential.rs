@@ -43,6 +43,7 @@ programs! {
     dup = alone("dup");
     fork_offset = together("fork_offset");
     exec_inherit = with_helpers("exec_inherit");
+    heirs = with_helpers("heirs");
     spawn = with_helpers("spawn");
     shared = together("shared");
     unlink_rename = together("unlink_rename");

@@ -4,7 +4,8 @@
 //! A second kind of test lets processes contend for one file at the same time and judges what each of them saw.
 //!
 //! `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for more than the seeded slice;
-//! `IRIS_MODEL_SCRIPT` replays one file, `IRIS_MODEL_WITHOUT` leaves verbs out. A failure prints a minimal script and keeps it in
+//! `IRIS_MODEL_SCRIPT` replays one file, `IRIS_MODEL_WITHOUT` leaves verbs out, `IRIS_MODEL_CONSISTENCY` runs all
+//! in one mode. A failure prints a minimal script and keeps it in
 //! `tests/model/regressions`, whose scripts are replayed first.
 
 #[path = "model/bed.rs"]

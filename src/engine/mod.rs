@@ -8,6 +8,7 @@ mod ahead;
 mod attach;
 mod background;
 mod description;
+mod holds;
 mod io;
 mod process;
 pub(crate) mod state;
@@ -49,7 +50,7 @@ pub enum Touch {
     Leave(Bypass),
 }
 
-pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork};
+pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, spawned};
 
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already
 /// done. Returns whether anything is mounted. Must not be called from a signal handler the first time.
@@ -467,7 +468,7 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
         Touch::Leave(why) => {
             report::bypassed(why);
             attach::give_offset(&mut d, fd);
-            file.leave(sys::pid())
+            holds::leave(&file)
         }
     }
 }
@@ -572,7 +573,7 @@ pub fn linked(dirfd: c_int, path: &CStr) {
 fn leaves_the_mounts(file: &file::File) {
     report::bypassed(Bypass::Outside);
     // The file's next write or close tells of an error.
-    let _ = file.leave(sys::pid());
+    let _ = holds::leave(file);
 }
 
 /// Sends home everything that is staged on the node: before glibc looks at many files where no hook sees it

@@ -3,7 +3,7 @@
 
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
-use super::{Touch, attach, background, touch};
+use super::{Touch, attach, background, holds, touch};
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Parent and child share their descriptions from then on, so the kernel keeps the offsets in both.
 pub fn before_fork() {
     let Some(engine) = state::engine() else { return };
+    holds::look(engine);
     description::each_number(|fd| {
         if let Found::Yes(mut d) = description::get(fd) {
             if d.mode == Mode::Private {
@@ -25,6 +26,7 @@ pub fn before_fork() {
     description::lock_all();
     engine.lock_files();
     background::lock();
+    holds::lock();
 }
 
 /// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
@@ -32,6 +34,7 @@ pub fn after_fork_in_parent() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on this thread.
     unsafe {
+        holds::unlock();
         background::unlock();
         engine.unlock_files();
         description::unlock_all();
@@ -54,6 +57,11 @@ pub fn after_fork_in_child() {
             std::mem::forget(d.file.take());
         }
     });
+    // SAFETY: as above.
+    for id in unsafe { holds::inherit(engine) } {
+        // Nobody has asked for this flush; a failure is told to whoever staged these bytes.
+        let _ = super::settle(engine, id);
+    }
     report::reset();
     REPORTED.store(false, Ordering::Release);
 }
@@ -71,6 +79,24 @@ pub fn before_exec(exec: bool) {
     if exec {
         flush_all(engine);
         write_report(engine);
+    }
+}
+
+/// After a program was started as process `pid`, which was given `also` beside what it inherits: it may write these
+/// files, past every hook, when this process is no more.
+pub fn spawned(pid: i32, also: &[i32]) {
+    let Some(engine) = state::engine() else { return };
+    let mut given = also.to_vec();
+    description::each_number(|fd| {
+        if !sys::closes_on_exec(fd) {
+            given.push(fd);
+        }
+    });
+    for fd in given {
+        if let Some(id) = holds::pass_on(engine, fd, pid as u32) {
+            // The next write or close tells of an error; the bytes stay in Tier 0.
+            let _ = super::settle(engine, id);
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use crate::bed;
 use crate::run::{self, Drivers, Way};
-use crate::script::Script;
+use crate::script::{CONSISTENCY, Script};
 use crate::strategy;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -65,7 +65,7 @@ pub fn search(drivers: &Drivers, way: &Way, effort: &Effort) -> (u64, Option<Fai
         let mut runner = TestRunner::new_with_rng(Config::default(), rng);
         let tree = strategy::scripts().new_tree(&mut runner).expect("the strategy makes a script");
         tried += 1;
-        let script = without(tree.current());
+        let script = narrowed(tree.current());
         if let Err(difference) = check(drivers, &script, way) {
             eprintln!("seed {} fails; shrinking {} operations", effort.seed + tried - 1, script.ops.len());
             let first = Failure { script, difference };
@@ -77,7 +77,17 @@ pub fn search(drivers: &Drivers, way: &Way, effort: &Effort) -> (u64, Option<Fai
 
 /// `IRIS_MODEL_WITHOUT` names verbs to leave out, so that a known failure does not hide the ones behind it;
 /// `kills` stands for deaths, `reopen` for the recovery by the next open, `far` for offsets beyond 8 TiB.
-fn without(mut script: Script) -> Script {
+///
+/// `IRIS_MODEL_CONSISTENCY` runs all scripts in one mode; in those of a single process only, as they are then made.
+fn narrowed(mut script: Script) -> Script {
+    if let Ok(wanted) = std::env::var("IRIS_MODEL_CONSISTENCY") {
+        let setup = &mut script.setup;
+        setup.consistency = CONSISTENCY.into_iter().find(|c| *c == wanted).expect("a consistency");
+        if setup.consistency != CONSISTENCY[0] {
+            (setup.processes, setup.ending) = (1, 0);
+            script.ops.retain(|op| op.verb != "fork" && (op.verb != "exit" || op.args[0] != 2));
+        }
+    }
     if let Ok(verbs) = std::env::var("IRIS_MODEL_WITHOUT") {
         script.ops.retain(|op| !verbs.split(',').any(|v| v == op.verb));
         if verbs.split(',').any(|v| v == "far") {
@@ -131,7 +141,7 @@ fn shrink(
     let reached = best.script.ops.len();
     let mut moved = tree.simplify();
     while moved && start.elapsed() < time {
-        let smaller = without(tree.current());
+        let smaller = narrowed(tree.current());
         if let Some(difference) = fails(drivers, &smaller, way) {
             if smaller.ops.len() <= reached {
                 best = Failure { script: smaller, difference };

@@ -93,14 +93,15 @@ fn probe() -> bool {
     }
 }
 
-/// Sees to everything that the actions will use.
-fn before_actions(actions: *const c_void) -> Result<(), ::engine::errno::Errno> {
+/// Sees to everything that the actions will use. Returns the descriptors that they hand over.
+fn before_actions(actions: *const c_void) -> Result<Vec<c_int>, ::engine::errno::Errno> {
+    let mut given = Vec::new();
     if actions.is_null() {
-        return Ok(());
+        return Ok(given);
     }
     if !layout_known() {
         inside(|| engine::before_exec(true));
-        return Ok(());
+        return Ok(given);
     }
     // SAFETY: the program's actions, in the layout that was checked.
     let actions = unsafe { &*actions.cast::<Actions>() };
@@ -112,6 +113,7 @@ fn before_actions(actions: *const c_void) -> Result<(), ::engine::errno::Errno> 
                 DUP2 => {
                     let from = action.body.dup2.from;
                     tell(|| engine::touch(from, Touch::Leave(Bypass::Inherited)))?;
+                    given.push(from);
                 }
                 OPEN => {
                     // No hook sees this open, nor what the child does with it before the next program runs: so
@@ -124,21 +126,40 @@ fn before_actions(actions: *const c_void) -> Result<(), ::engine::errno::Errno> 
             }
         }
     }
-    Ok(())
+    Ok(given)
 }
 
 /// posix_spawn round `real`, which takes the environment; the error is the return value.
-fn spawning(actions: *const c_void, environment: Strings, real: impl FnOnce(Strings) -> c_int) -> c_int {
+fn spawning(
+    pid: *mut pid_t,
+    actions: *const c_void,
+    environment: Strings,
+    real: impl FnOnce(*mut pid_t, Strings) -> c_int,
+) -> c_int {
     if !mounted() {
-        return real(environment);
+        return real(pid, environment);
     }
-    if live() {
+    let asks = live();
+    let mut given = Vec::new();
+    if asks {
         inside(|| engine::before_exec(false));
-        if let Err(e) = before_actions(actions) {
-            return e.0;
+        match before_actions(actions) {
+            Ok(descriptors) => given = descriptors,
+            Err(e) => return e.0,
         }
     }
-    env::with(environment, real)
+    let mut child = 0;
+    let result = env::with(environment, |environment| real(&raw mut child, environment));
+    if result == 0 {
+        if !pid.is_null() {
+            // SAFETY: the caller's own place for the process id, which glibc would have written.
+            unsafe { pid.write(child) };
+        }
+        if asks {
+            inside(|| engine::spawned(child, &given));
+        }
+    }
+    result
 }
 
 /// Before glibc starts a shell by itself.
@@ -152,12 +173,16 @@ fn before_shell() {
 hooks! {
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void,
         argv: Strings, environment: Strings) -> c_int, real => {
-        spawning(actions, environment, |environment| real(pid, path, actions, attributes, argv, environment))
+        spawning(pid, actions, environment, |pid, environment| {
+            real(pid, path, actions, attributes, argv, environment)
+        })
     }
 
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void,
         argv: Strings, environment: Strings) -> c_int, real => {
-        spawning(actions, environment, |environment| real(pid, file, actions, attributes, argv, environment))
+        spawning(pid, actions, environment, |pid, environment| {
+            real(pid, file, actions, attributes, argv, environment)
+        })
     }
 
     fn system(command: *const c_char) -> c_int, real => {
