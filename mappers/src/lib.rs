@@ -1,46 +1,37 @@
-//! Placement: where a request's bytes go. Owns the decision and nothing else: no I/O, no clock, no state that
+//! Placement: where a request's bytes go. Owns the decisions and nothing else: no I/O, no clock, no state that
 //! is not passed in, so that every decision can be tested by property and benchmarked alone.
+//!
+//! - [`Router`]: the overlay in a store, or the base.
+//! - Files → objects: a [`Mapper`] turns a byte range of a file into pieces of objects. [`Registry`] makes one
+//!   from a text such as `balanced:bucket=1MiB`; [`key()`] gives each object its textual key.
+#![forbid(unsafe_code)]
 
-/// Where one request is served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Bytes go to the overlay (a Tier 0 segment or a store) and reach the base by a later flush.
-    Overlay,
-    /// Bytes go to the base, the file in its home, at their own offset.
-    Base,
-}
+mod extents;
+mod key;
+mod mapper;
+mod objects;
+mod options;
+mod plan;
+mod record;
+mod registry;
+mod router;
+mod tiling;
+mod use_of_file;
 
-/// Hybrid routing: requests shorter than `threshold` bytes go to the overlay, the others to the base.
-///
-/// This is the one visible decision between small and large requests (ICS 2018, "hybrid mode").
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Router {
-    /// Requests of this many bytes and more go to the base. 0 sends everything to the base.
-    pub threshold: u64,
-}
+pub use extents::{Extent, Extents};
+pub use key::{KeyError, key, key_into, parse_key, prefix};
+pub use mapper::{Mapper, Op, Standing, Usage};
+pub use options::{OptionSpec, Options, SpecError, show_size, size};
+pub use plan::{Facts, Guard, How, MAX_FILE, MAX_NUMBER, Object, Objects, Piece, Plan, PlanError, Store};
+pub use record::{LayoutKind, Record, RecordError, Stage};
+pub use registry::{Maker, Registry};
+pub use router::{Place, Router};
 
-impl Router {
-    /// Decides for one write of `len` bytes.
-    #[inline]
-    pub fn place(self, len: u64) -> Place {
-        if len < self.threshold { Place::Overlay } else { Place::Base }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_threshold_itself_goes_to_the_base() {
-        let router = Router { threshold: 64 * 1024 };
-        assert_eq!(router.place(0), Place::Overlay);
-        assert_eq!(router.place(64 * 1024 - 1), Place::Overlay);
-        assert_eq!(router.place(64 * 1024), Place::Base);
-    }
-
-    #[test]
-    fn a_threshold_of_zero_stages_nothing() {
-        assert_eq!(Router { threshold: 0 }.place(0), Place::Base);
-    }
+// One line a mapper: its file, and by it its entry in the registry.
+registry::mappers! {
+    naive,
+    balanced,
+    write_optimized,
+    read_optimized,
+    auto,
 }

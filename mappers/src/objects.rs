@@ -1,0 +1,218 @@
+//! The objects of a file that has an index: how long each is and how much of it is read. Owns the two sums that
+//! compaction goes by, and the list of what is garbage.
+//!
+//! Eight bytes an object, in pages of consecutive numbers; numbers are given out in runs, so pages are full.
+
+use crate::{Objects, RecordError};
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+/// Objects in a page.
+const PAGE: u64 = 256;
+/// Set in `Entry::len` while the object is on the list of garbage. Lengths need 31 bits.
+const LISTED: u32 = 1 << 31;
+
+/// What is known of one object. `len` 0: there is none.
+#[derive(Clone, Copy, Default)]
+struct Entry {
+    len: u32,
+    live: u32,
+}
+
+impl Entry {
+    fn len(self) -> u32 {
+        self.len & !LISTED
+    }
+}
+
+struct Page {
+    entries: [Entry; PAGE as usize],
+    used: u32,
+}
+
+/// Page numbers are small and well spread by one multiplication; nobody outside chooses them.
+#[derive(Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for b in bytes {
+            self.write_u64(u64::from(*b));
+        }
+    }
+
+    fn write_u64(&mut self, n: u64) {
+        // The table takes its index from the low bits and its tag from the high ones.
+        self.0 = (self.0 ^ n).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(26);
+    }
+}
+
+/// The objects of one file.
+#[derive(Default)]
+pub(crate) struct Table {
+    pages: HashMap<u64, Box<Page>, BuildHasherDefault<PageHasher>>,
+    /// Numbers of objects of which nothing is read, in the order in which they came to that; also of some that
+    /// have been collected since, or are read again.
+    dead: Vec<u64>,
+    stale: usize,
+    stored: u64,
+    live: u64,
+}
+
+impl Table {
+    fn entry(&self, object: u64) -> Entry {
+        self.pages.get(&(object / PAGE)).map_or(Entry::default(), |p| p.entries[(object % PAGE) as usize])
+    }
+
+    fn entry_mut(&mut self, object: u64) -> &mut Entry {
+        let page = self
+            .pages
+            .entry(object / PAGE)
+            .or_insert_with(|| Box::new(Page { entries: [Entry::default(); PAGE as usize], used: 0 }));
+        let entry = &mut page.entries[(object % PAGE) as usize];
+        page.used += u32::from(entry.len == 0);
+        entry
+    }
+
+    /// Length of an object in bytes; 0 if there is none.
+    pub fn len_of(&self, object: u64) -> u32 {
+        self.entry(object).len()
+    }
+
+    /// How many of an object's bytes are read.
+    pub fn live_of(&self, object: u64) -> u32 {
+        self.entry(object).live
+    }
+
+    /// Bytes that are read, and bytes of the objects that hold them.
+    pub fn sums(&self) -> (u64, u64) {
+        (self.live, self.stored)
+    }
+
+    /// Adds `len` bytes to an object, all of them read, and makes it if need be.
+    pub fn grow(&mut self, object: u64, len: u32) {
+        let entry = self.entry_mut(object);
+        let revived = if entry.live == 0 { entry.len() } else { 0 };
+        entry.len += len;
+        entry.live += len;
+        self.stored += u64::from(len) + u64::from(revived);
+        self.live += u64::from(len);
+    }
+
+    /// Makes an object of which nothing is read yet.
+    pub fn declare(&mut self, object: u64, len: u32) {
+        self.entry_mut(object).len = len | LISTED;
+        self.dead.push(object);
+    }
+
+    /// `len` more bytes of an object are read.
+    pub fn revive(&mut self, object: u64, len: u32) {
+        let entry = self.entry_mut(object);
+        let whole = if entry.live == 0 { entry.len() } else { 0 };
+        entry.live += len;
+        self.stored += u64::from(whole);
+        self.live += u64::from(len);
+    }
+
+    /// `len` bytes of an object are read no more. An object of which nothing is read becomes garbage.
+    pub fn release(&mut self, object: u64, len: u32) {
+        let entry = self.entry_mut(object);
+        entry.live -= len;
+        let (left, whole) = (entry.live, entry.len());
+        let listed = entry.len & LISTED != 0;
+        self.live -= u64::from(len);
+        if left == 0 {
+            self.stored -= u64::from(whole);
+            if !listed {
+                self.entry_mut(object).len |= LISTED;
+                self.dead.push(object);
+            }
+        }
+    }
+
+    /// Adds at most `limit` runs of garbage.
+    pub fn garbage(&self, level: u32, limit: usize, out: &mut Vec<Objects>) {
+        let from = out.len();
+        for &n in &self.dead {
+            let entry = self.entry(n);
+            if entry.len == 0 || entry.live > 0 {
+                continue;
+            }
+            let found = out.len() - from;
+            match out.last_mut() {
+                Some(last) if found > 0 && last.first + last.count == n => last.count += 1,
+                _ if found == limit => return,
+                _ => out.push(Objects { level, first: n, count: 1 }),
+            }
+        }
+    }
+
+    /// Forgets garbage that was deleted. Numbers of which nothing is known may be among it.
+    pub fn collected(&mut self, first: u64, count: u64) -> Result<(), RecordError> {
+        let end = first + count;
+        let mut pages: Vec<u64> = if count / PAGE > self.pages.len() as u64 {
+            self.pages.keys().copied().filter(|p| (first / PAGE..=(end - 1) / PAGE).contains(p)).collect()
+        } else {
+            (first / PAGE..=(end - 1) / PAGE).filter(|p| self.pages.contains_key(p)).collect()
+        };
+        let inside = |page: u64| {
+            let base = page * PAGE;
+            (first.max(base) - base) as usize..(end.min(base + PAGE) - base) as usize
+        };
+        if pages.iter().any(|p| self.pages[p].entries[inside(*p)].iter().any(|e| e.live > 0)) {
+            return Err(RecordError::Contradiction("an object was collected that is still read"));
+        }
+        for number in pages.drain(..) {
+            let Some(page) = self.pages.get_mut(&number) else { continue };
+            for entry in &mut page.entries[inside(number)] {
+                if entry.len > 0 {
+                    self.stale += usize::from(entry.len & LISTED != 0);
+                    page.used -= 1;
+                    *entry = Entry::default();
+                }
+            }
+            if page.used == 0 {
+                self.pages.remove(&number);
+            }
+        }
+        if self.stale * 2 > self.dead.len() {
+            self.sweep();
+        }
+        Ok(())
+    }
+
+    /// Takes what is no longer garbage off the list.
+    fn sweep(&mut self) {
+        let mut dead = std::mem::take(&mut self.dead);
+        dead.retain(|n| {
+            let entry = self.entry(*n);
+            if entry.len > 0 && entry.live > 0 {
+                self.entry_mut(*n).len &= !LISTED;
+            }
+            entry.len > 0 && entry.live == 0
+        });
+        dead.shrink_to_fit();
+        self.dead = dead;
+        self.stale = 0;
+    }
+
+    /// Calls `f` with the number, length and live bytes of each object, in no order.
+    pub fn each(&self, mut f: impl FnMut(u64, u32, u32)) {
+        for (number, page) in &self.pages {
+            for (i, e) in page.entries.iter().enumerate().filter(|(_, e)| e.len > 0) {
+                f(number * PAGE + i as u64, e.len(), e.live);
+            }
+        }
+    }
+
+    /// Memory in bytes.
+    pub fn memory(&self) -> usize {
+        self.pages.len() * size_of::<Page>()
+            + self.pages.capacity() * size_of::<(u64, Box<Page>)>()
+            + self.dead.capacity() * size_of::<u64>()
+    }
+}
