@@ -3,7 +3,7 @@
 
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
-use super::{Touch, attach, background, holds, touch};
+use super::{Touch, attach, background, holds, names, touch};
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -60,7 +60,7 @@ pub fn after_fork_in_child() {
     // SAFETY: as above.
     for id in unsafe { holds::inherit(engine) } {
         // Nobody has asked for this flush; a failure is told to whoever staged these bytes.
-        let _ = super::settle(engine, id);
+        let _ = names::settle(engine, id);
     }
     report::reset();
     REPORTED.store(false, Ordering::Release);
@@ -95,7 +95,7 @@ pub fn spawned(pid: i32, also: &[i32]) {
     for fd in given {
         if let Some(id) = holds::pass_on(engine, fd, pid as u32) {
             // The next write or close tells of an error; the bytes stay in Tier 0.
-            let _ = super::settle(engine, id);
+            let _ = names::settle(engine, id);
         }
     }
 }

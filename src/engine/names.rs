@@ -1,0 +1,186 @@
+//! What calls by name do to files that are staged: open and change by path, rename, link, unlink. Owns which bytes
+//! go home before the kernel acts on a name, and which files leave the overlay with it. Knows no descriptor's offset
+//! and looks at the table of descriptors only through a file.
+
+use super::holds;
+use super::state::{self, Engine};
+use crate::errno::Errno;
+use crate::report::Bypass;
+use crate::{file, namespace, report, sys};
+use std::ffi::{CStr, c_int};
+use std::sync::atomic::Ordering;
+
+/// Before the kernel opens, truncates or otherwise changes by name: if the open would truncate (`flags` with
+/// O_TRUNC) or `flags` is 0 (truncate, utimensat, chmod, setxattr … by path), bytes staged for that file go
+/// home first. Costs one load while nothing is staged on the node.
+pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    if flags != 0 && flags & libc::O_TRUNC == 0 || !(engine.anything_staged() || engine.reads_ahead) {
+        return Ok(());
+    }
+    // A path that cannot be looked at fails in the kernel as well.
+    let Ok(st) = sys::statat(dirfd, path, follow) else { return Ok(()) };
+    if let Some(file) = engine.known_file((st.st_dev, st.st_ino)) {
+        // What this process has read ahead is void.
+        file.wrote_base();
+    }
+    rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)))
+}
+
+/// Where this user may not complete a file, the kernel's own call tells what he may.
+pub(super) fn rights_are_the_kernels(settled: Result<(), Errno>) -> Result<(), Errno> {
+    match settled {
+        Err(Errno(libc::EACCES | libc::EPERM)) => Ok(()),
+        other => other,
+    }
+}
+
+/// Sends home what is staged for a file, whoever staged it.
+pub(super) fn settle(engine: &Engine, id: (u64, u64)) -> Result<(), Errno> {
+    let Some(pool) = engine.pool() else { return Ok(()) };
+    let Some(slot) = pool.find(id.0, id.1) else { return Ok(()) };
+    if let Some(file) = engine.known_file(id)
+        && file.has_descriptors()
+    {
+        let flushed = file.flush();
+        if flushed.is_ok() {
+            file.base_changed();
+        }
+        return flushed;
+    }
+    match file::settle_by_name(pool, slot) {
+        (_, file::ByName::Failed(e)) => Err(e),
+        (name, file::ByName::Damaged) => {
+            engine.log(1, || damaged(&name));
+            Err(Errno(libc::EIO))
+        }
+        (
+            _,
+            file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Removed(_) | file::ByName::Gone,
+        ) => Ok(()),
+    }
+}
+
+fn damaged(name: &[u8]) -> String {
+    format!(
+        "{}: the journal of its staged bytes is damaged; nothing is served from it; see `iris drain`",
+        String::from_utf8_lossy(name)
+    )
+}
+
+/// What a rename is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Renamed {
+    /// Nothing that this process has open.
+    Nothing,
+    /// A file of this process.
+    File((u64, u64)),
+    /// Not a regular file: perhaps a folder with files of this process.
+    Folder,
+}
+
+/// Before rename(2): `from` may be a directory. Keeps the names under which staged bytes would be recovered true.
+/// Give the answer to [`renamed`] when the call has succeeded.
+pub fn before_rename(olddir: c_int, from: &CStr) -> Result<Renamed, Errno> {
+    let Some(engine) = state::engine() else { return Ok(Renamed::Nothing) };
+    if let Some(pool) = engine.pool() {
+        pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
+    }
+    let Ok(st) = sys::statat(olddir, from, false) else { return Ok(Renamed::Nothing) };
+    if st.st_mode & libc::S_IFMT == libc::S_IFREG {
+        let id = (st.st_dev, st.st_ino);
+        if engine.anything_staged() {
+            rights_are_the_kernels(settle(engine, id))?;
+        }
+        return Ok(engine.known_file(id).map_or(Renamed::Nothing, |_| Renamed::File(id)));
+    }
+    // Everything staged might lie below.
+    rights_are_the_kernels(settle_everything())?;
+    Ok(Renamed::Folder)
+}
+
+/// After rename(2) of a file that this process has open, or of a folder: what is under no mount by its
+/// new name leaves the overlay, since whoever opens it by that name looks at the file alone.
+pub fn renamed(what: Renamed) {
+    let Some(engine) = state::engine() else { return };
+    let files = match what {
+        Renamed::Nothing => return,
+        Renamed::File(id) => engine.known_file(id).into_iter().collect(),
+        Renamed::Folder => engine.files(),
+    };
+    for file in files {
+        let mut buf = [0u8; 4096];
+        let outside = file.any_descriptor().is_some_and(|fd| {
+            sys::name_of(fd, &mut buf).is_ok_and(|n| namespace::mount_of(n, &engine.config.mounts).is_none())
+        });
+        if outside {
+            leaves_the_mounts(&file);
+        }
+    }
+}
+
+/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount.
+pub fn linked(dirfd: c_int, path: &CStr) {
+    let Some(engine) = state::engine() else { return };
+    let Ok(st) = sys::statat(dirfd, path, false) else { return };
+    let Some(file) = engine.known_file((st.st_dev, st.st_ino)) else { return };
+    let mut buf = [0u8; 4096];
+    if !sys::real_name(dirfd, path, &mut buf)
+        .is_ok_and(|n| namespace::mount_of(n, &engine.config.mounts).is_some())
+    {
+        leaves_the_mounts(&file);
+    }
+}
+
+fn leaves_the_mounts(file: &file::File) {
+    report::bypassed(Bypass::Outside);
+    // The file's next write or close tells of an error.
+    let _ = holds::leave(file);
+}
+
+/// Sends home everything that is staged on the node: before glibc looks at many files where no hook sees it
+/// (nftw, fts).
+pub fn settle_everything() -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    let Some(pool) = engine.pool() else { return Ok(()) };
+    if !engine.anything_staged() {
+        return Ok(());
+    }
+    for (number, key) in pool.keys().iter().enumerate() {
+        let dev = key.dev.load(Ordering::Acquire);
+        if dev != 0 && pool.slots()[number].commit.load(Ordering::Acquire) != 0 {
+            settle(engine, (dev - 1, key.ino.load(Ordering::Acquire)))?;
+        }
+    }
+    Ok(())
+}
+
+/// Before a name is removed or replaced (unlink, remove, rename's target): if it is the last name of a file with
+/// staged bytes, they go home, so that nothing is staged under an inode number that may soon be another file's.
+/// Give the answer to [`removed`] when the call has succeeded.
+pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
+    let engine = state::engine()?;
+    if !engine.anything_staged() {
+        return None;
+    }
+    let st = sys::statat(dirfd, path, false).ok()?;
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG || st.st_nlink != 1 {
+        return None;
+    }
+    let id = (st.st_dev, st.st_ino);
+    // Bytes that cannot go home (a full disk) go with the file, in `removed`.
+    let _ = settle(engine, id);
+    Some(id)
+}
+
+/// A file has lost its last name: what is still staged for it matters only to those who have it open, and goes
+/// with the last of them.
+pub fn removed(id: (u64, u64)) {
+    let Some(engine) = state::engine() else { return };
+    if let Some(pool) = engine.pool()
+        && let Some(slot) = pool.find(id.0, id.1)
+    {
+        let open_here = engine.known_file(id).is_some_and(|f| f.has_descriptors());
+        file::mark_removed(pool, slot, id, open_here);
+    }
+}
