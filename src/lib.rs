@@ -4,6 +4,7 @@
 //! [`file`] → router → [`tier0`] or the base. No module calls upward.
 
 pub mod admin;
+mod aside;
 pub mod config;
 pub mod engine;
 pub mod errno;

@@ -18,6 +18,19 @@ const MOUNTS: &[Variant] = &[
     mounts("all", &[("IRIS_MOUNT", "{d},threshold=4096:{d}/a,threshold=0:{d}/a/in:{d}/b")]),
 ];
 
+/// Variants for `numbers`, in which the flusher has much to do beside the program.
+const BESIDE: &[Variant] = &[
+    mounts("plain", &[("IRIS_MOUNT", "{d}")]),
+    mounts("flush-1ms", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")]),
+    Variant {
+        drain: true,
+        ..mounts(
+            "settle-background-1ms",
+            &[("IRIS_MOUNT", "{d}"), ("IRIS_SETTLE", "background"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")],
+        )
+    },
+];
+
 const fn mounts(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
     Variant { name, place: Place::Path, env, shared: true, stages: true, drain: false }
 }
@@ -44,6 +57,7 @@ programs! {
     fork_offset = together("fork_offset");
     exec_inherit = with_helpers("exec_inherit");
     heirs = with_helpers("heirs");
+    numbers = Program { variants: BESIDE, ..together("numbers") };
     spawn = with_helpers("spawn");
     shared = together("shared");
     unlink_rename = together("unlink_rename");

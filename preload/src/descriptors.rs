@@ -114,6 +114,9 @@ pub fn controlling(fd: c_int, command: c_int, argument: usize, real: impl Fn(usi
             // SAFETY: for these commands the argument is a pointer to the program's lock.
             let lock = unsafe { &mut *(argument as *mut Lock) };
             let asks = command == libc::F_GETLK || command == libc::F_OFD_GETLK;
+            if matches!(command, libc::F_SETLK | libc::F_SETLKW) {
+                engine::before_record_lock();
+            }
             if !asks && let Err(e) = before_unlock(fd, c_int::from(lock.l_type)) {
                 return int(fail(e));
             }
@@ -249,6 +252,7 @@ hooks! {
     // The region starts at the file offset, and the real function asks the kernel for it.
     fn lockf | lockf64(fd: c_int, command: c_int, len: off_t) -> c_int, real => {
         if live() {
+            engine::before_record_lock();
             if command == libc::F_ULOCK
                 && let Err(e) = tell(|| engine::touch(fd, Touch::Change)) { return int(fail(e)); }
             if let Answer::Done(at) = ask(|| engine::lseek(fd, 0, libc::SEEK_CUR)) {

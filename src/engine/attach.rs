@@ -2,6 +2,7 @@
 //! decisions; does no reading or writing of data.
 
 use super::description::{self, Mode, State};
+use super::holds;
 use super::state::Engine;
 use crate::file::{Descriptor, File};
 use crate::namespace;
@@ -44,6 +45,9 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     }
     file.set_name(name, renames);
     file.look_at_base(fd);
+    if file.may_read_ahead() && holds::may_change(engine, file.id()) {
+        file.set_unseen();
+    }
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());
     Standing::File(file)

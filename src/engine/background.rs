@@ -2,6 +2,7 @@
 //! after and the thread; started on first need, gone after a fork.
 
 use super::state::{Engine, engine};
+use crate::aside;
 use crate::config::Settle;
 use crate::file::File;
 use crate::report::{self, Count};
@@ -81,26 +82,16 @@ fn call() {
     }
 }
 
-/// Starts the thread with all signals blocked, so that the program's handlers never run on it.
+/// Starts the thread.
 fn start() -> bool {
-    // SAFETY: sigset_t is plain data, filled by sigfillset before use; the masks live on this stack frame.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut old: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to locals.
-    unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
-    }
-    let started =
-        std::thread::Builder::new().name("iris-flush".into()).stack_size(256 * 1024).spawn(run).is_ok();
-    // SAFETY: restores what was read above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
-    started
+    aside::with_signals_blocked(|| {
+        std::thread::Builder::new().name("iris-flush".into()).stack_size(aside::STACK).spawn(run).is_ok()
+    })
 }
 
 fn run() {
     let Some(engine) = engine() else { return };
+    aside::mark_thread();
     let mut idle = 0;
     let pause_ms = (engine.config.tier0.flush_after_ms / 2).max(1);
     loop {

@@ -29,7 +29,13 @@ pub fn leave(file: &File) -> Result<(), Errno> {
     file.leave(sys::pid())
 }
 
-/// Before fork, and before any lock: the first time, looks for what this program was given by the one before it,
+/// Whether this process may change a file, found just now, where no hook sees it.
+pub fn may_change(engine: &'static Engine, id: (u64, u64)) -> bool {
+    look(engine);
+    HELD.lock().is_none_or(|held| held.contains_key(&id))
+}
+
+/// Before fork, and before its locks: the first time, looks for what this program was given by the one before it,
 /// which no hook has seen.
 pub fn look(engine: &'static Engine) {
     if LOOKED.swap(true, Ordering::AcqRel) {

@@ -7,7 +7,6 @@ use super::attach::{self, Standing};
 use super::background;
 use super::description::{Found, Mode, State, get};
 use super::state::{EXITING, Engine, engine};
-use crate::config::Consistency;
 use crate::errno::Errno;
 use crate::file::{At, FARTHEST, File, Staged};
 use crate::report::{self, Bypass, Count};
@@ -242,7 +241,7 @@ unsafe fn read_private(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: O
     // SAFETY: the description keeps its file as long as its lock is held, which is longer than this borrow.
     let file: &File = unsafe { &*Arc::as_ptr(shared) };
     let offset = at.unwrap_or(state.offset);
-    if file.mount().consistency != Consistency::Posix && len <= ahead::LARGEST {
+    if len <= ahead::LARGEST && file.may_read_ahead() {
         let version = file.version();
         // SAFETY: by this function's contract; a reference for the copy only.
         let to = unsafe { std::slice::from_raw_parts_mut(buf, len) };
@@ -318,7 +317,7 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
         Standing::File(f) => f,
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
     };
-    let wants = file.is_staged() || caching && file.mount().consistency != Consistency::Posix;
+    let wants = file.is_staged() || caching && file.may_read_ahead();
     if !wants {
         return Answer::Kernel;
     }
@@ -455,8 +454,19 @@ pub fn ftruncate(fd: i32, len: i64) -> Answer {
 /// # Safety
 /// The entries of `iov` are valid for writes.
 pub unsafe fn readv(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
+    if is_refused(iov, at) {
+        return Answer::Kernel;
+    }
     // SAFETY: by this function's contract.
     unsafe { pieces(iov, at, |buf, len, at| read(fd, buf, len, at)) }
+}
+
+/// Whether the kernel refuses the whole call, whatever its pieces do one by one: a length that is none, or an end
+/// beyond what an offset can say.
+fn is_refused(iov: &[libc::iovec], at: Option<u64>) -> bool {
+    const MOST: u64 = i64::MAX as u64;
+    let total = iov.iter().fold(0u64, |n, v| n.saturating_add(v.iov_len as u64));
+    iov.iter().any(|v| v.iov_len as u64 > MOST) || at.is_some_and(|at| at.saturating_add(total) > MOST)
 }
 
 /// writev and pwritev. Several pieces are one write: gathered first when they are to be staged, and handed on as
@@ -475,7 +485,7 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
         Found::Yes(s) => s,
     };
-    if total == 0 || total > 0x7fff_f000 || !state.writable() {
+    if total == 0 || total > 0x7fff_f000 || !state.writable() || is_refused(iov, at) {
         return Answer::Kernel;
     }
     // As the kernel does: what comes before the first bad piece is written.

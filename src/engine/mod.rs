@@ -14,6 +14,7 @@ mod names;
 mod process;
 pub(crate) mod state;
 
+use crate::aside;
 use crate::errno::Errno;
 use crate::report::Bypass;
 use crate::sys;
@@ -449,6 +450,11 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
 /// may lack bytes that [`staged_size`] no longer finds staged: ask again.
 pub fn flushes() -> u64 {
     state::engine().and_then(|e| e.pool()).map_or(0, |p| p.superblock().retirements.load(Ordering::Acquire))
+}
+
+/// Before the program takes a record lock (fcntl, lockf): Iris may not close a file of its from now on.
+pub fn before_record_lock() {
+    aside::program_locks();
 }
 
 /// Before the process gets a limit on file sizes (RLIMIT_FSIZE): what is staged goes home while it still may,

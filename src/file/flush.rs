@@ -7,6 +7,7 @@
 use super::gather;
 use super::index::merge;
 use super::{At, File, Staged, UNKNOWN};
+use crate::aside;
 use crate::errno::Errno;
 use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Count};
@@ -61,6 +62,19 @@ impl File {
         if !self.is_staged() {
             return Ok(());
         }
+        if self.flushes_through_own() {
+            return aside::with_file(|| self.flush_here());
+        }
+        self.flush_here()
+    }
+
+    /// Whether no descriptor of the program's is fit for a flush.
+    fn flushes_through_own(&self) -> bool {
+        !self.fds.lock().is_some_and(|fds| fds.iter().any(|d| d.writable))
+    }
+
+    /// Flushes on this thread.
+    fn flush_here(&self) -> Result<(), Errno> {
         let _here = self.flushing.lock().ok_or(Errno(libc::EDEADLK))?;
         let Some(me) = self.pool.me() else { return Err(Errno(libc::EAGAIN)) };
         let Some(number) = self.slot.load(Ordering::Acquire).checked_sub(1) else { return Ok(()) };
@@ -134,10 +148,20 @@ impl File {
                 return Ok(Writer { fd: d.fd, append: flags & libc::O_APPEND != 0, own: None });
             }
         }
-        let reader = candidates.iter().find(|d| ours(d.fd)).ok_or(Errno(libc::EBADF))?;
-        let mut link = [0u8; 32];
-        let own = sys::open(sys::fd_link(reader.fd, &mut link), OFlags::WRONLY, 0)?;
-        Ok(Writer { fd: own.raw(), append: false, own: Some(own) })
+        // By /proc: this may be a thread whose own table of descriptors is another.
+        for d in &candidates {
+            let mut link = [0u8; 32];
+            let own = sys::open(sys::fd_link(d.fd, &mut link), OFlags::WRONLY, 0);
+            if own.as_ref().is_ok_and(|own| ours(own.raw())) {
+                return own.map(|own| Writer { fd: own.raw(), append: false, own: Some(own) });
+            }
+            if let Err(e) = own
+                && e.0 != libc::ENOENT
+            {
+                return Err(e);
+            }
+        }
+        Err(Errno(libc::EBADF))
     }
 
     /// Pauses staging where it does not pay: a base write for nearly each staged write.
@@ -295,6 +319,11 @@ pub enum ByName {
 /// Settles slot `number` by opening the file under the name it was staged by. For recovery: the file's
 /// processes may all be dead. Returns the name with the outcome.
 pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
+    aside::with_file(|| settle_here(pool, number))
+}
+
+/// As [`settle_by_name`], on this thread.
+fn settle_here(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
     let Some(me) = pool.me() else { return (Vec::new(), ByName::Failed(Errno(libc::EAGAIN))) };
     let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
     if pool.lock(&slot.flush_lock, me).is_err() {

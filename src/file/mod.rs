@@ -9,7 +9,7 @@ mod gather;
 pub mod index;
 mod read;
 
-use crate::config::Mount;
+use crate::config::{Consistency, Mount};
 use crate::errno::Errno;
 use crate::journal::{Full, Journal};
 use crate::report::{self, Bypass, Count};
@@ -69,6 +69,8 @@ pub struct File {
     pub(crate) queued: AtomicBool,
     /// Changes with every write of this process: session read buffers compare it.
     version: AtomicU64,
+    /// This process moves the file's bytes where no hook sees it, so that nothing may be read ahead.
+    unseen: AtomicBool,
     /// For the report; written under the slot's lock.
     staged_writes: AtomicU64,
     staged_total: AtomicU64,
@@ -174,6 +176,7 @@ impl File {
             named_at: AtomicU64::new(UNKNOWN),
             queued: AtomicBool::new(false),
             version: AtomicU64::new(0),
+            unseen: AtomicBool::new(false),
             gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
         }
     }
@@ -517,8 +520,20 @@ impl File {
         self.any_descriptor().is_some()
     }
 
+    /// Notes that from now on this process may change the file where no hook sees it.
+    pub fn set_unseen(&self) {
+        self.unseen.store(true, Ordering::Release);
+    }
+
+    /// Whether bytes read ahead stay right until a hook tells otherwise.
+    #[inline]
+    pub fn may_read_ahead(&self) -> bool {
+        self.mount.consistency != Consistency::Posix && !self.unseen.load(Ordering::Acquire)
+    }
+
     /// Keeps the file in passthrough as long as process `pid` lives: flushes it, and nobody stages again.
     pub fn leave(&self, pid: u32) -> Result<(), Errno> {
+        self.set_unseen();
         match self.locked_or_new() {
             Some(l) => self.pool.want_pass(l.slot(), pid),
             None => return Ok(()),

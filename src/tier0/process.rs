@@ -3,6 +3,7 @@
 
 use super::layout::{PROCESSES, Process};
 use super::lock::Owner;
+use crate::aside;
 use crate::sys;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -63,8 +64,9 @@ fn stat_of(pid: u32, tid: Option<u32>) -> Found {
     };
     let Ok(path) = CStr::from_bytes_until_nul(&name) else { return Found::Unknown };
     let mut text = [0u8; 1024];
-    match sys::read_small(path, &mut text) {
-        Ok(text) => parse_stat(text),
+    let len = aside::with_number(|| sys::read_small(path, &mut text).map(<[u8]>::len));
+    match len {
+        Ok(len) => parse_stat(&text[..len]),
         Err(e) if e.0 == libc::ENOENT || e.0 == libc::ESRCH => {
             // Without /proc at all everybody would seem dead.
             if sys::statat(libc::AT_FDCWD, c"/proc/self/stat", true).is_ok() {
