@@ -14,6 +14,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/benchmarks.md",
     "docs/design.md",
     "docs/crates.md",
+    "docs/stores.md",
     "CHANGELOG.md",
 ];
 /// What a path of this repository begins with.
@@ -28,6 +29,7 @@ const FOLDERS: &[&str] = &[
     "preload/",
     "scripts/",
     "src/",
+    "stores/",
     "tests/",
 ];
 /// Extensions of files in which a test may stand, or a variable of the tests be read.
@@ -153,7 +155,7 @@ fn wrong(span: &str, known_variables: &BTreeSet<String>, subcommands: &str) -> O
 /// Variables that Iris knows, and those that its tests and scripts read.
 fn variables() -> BTreeSet<String> {
     let mut files = Vec::new();
-    for folder in ["tests", "scripts", "src/config"] {
+    for folder in ["tests", "scripts", "src/config", "stores"] {
         sources(&root().join(folder), &mut files);
     }
     let mut found: BTreeSet<String> = KEYS.iter().map(|k| k.variable.to_owned()).collect();

@@ -19,6 +19,9 @@ pub struct Capabilities {
     pub batch: bool,
     /// Objects can be listed by prefix.
     pub list: bool,
+    /// Every page of a listing looks at all keys of the store: few long pages are cheaper than many short ones, and a
+    /// page may take longer than `deadline`, which then bounds each of its steps.
+    pub list_scans: bool,
     /// Objects can be made from parts and from ranges of other objects ([`Store::compose`](crate::Store::compose)).
     pub compose: bool,
     /// Scripts run atomically beside the data ([`Store::scripts`](crate::Store::scripts)).

@@ -121,6 +121,7 @@ impl Memory {
             put_if_match: true,
             batch: true,
             list: true,
+            list_scans: false,
             compose: true,
             scripts: false,
             volatile: false,
