@@ -81,10 +81,50 @@ static void storm(const char *name, int procs, int each, size_t size, int inheri
     R(unlink(P(name)));
 }
 
+/* One process makes the file longer by writes at offsets of its own while another appends. What was appended before
+ * such a write may be overwritten by it, but nothing lands in the midst of what it wrote. */
+static void beside_a_growing_writer(void)
+{
+    enum { BLOCK = 70000, BLOCKS = 60 };
+    static off_t at[BLOCKS];
+    int grow = F(open(P("grown"), O_CREAT | O_RDWR, 0644));
+    struct gate started = gate();
+    pid_t pid = fork();
+    if (pid == 0) {
+        int fd = open(P("grown"), O_WRONLY | O_APPEND);
+        for (int i = 0;; i++) {
+            if (write(fd, "appended", 8) != 8)
+                _exit(1);
+            if (i == 10)
+                pass(started, 1);
+        }
+    }
+    await(started, 1);
+    char *block = grab(BLOCK), *read = grab(BLOCK);
+    for (int i = 0; i < BLOCKS; i++) {
+        struct stat st;
+        fstat(grow, &st);
+        at[i] = st.st_size;
+        if (pwrite(grow, fill(block, BLOCK, 1000 + i), BLOCK, at[i]) != BLOCK)
+            die("pwrite");
+    }
+    kill(pid, SIGKILL);
+    REAP(pid);
+    int torn = 0;
+    for (int i = 0; i < BLOCKS; i++)
+        torn += pread(grow, read, BLOCK, at[i]) != BLOCK || memcmp(read, fill(block, BLOCK, 1000 + i), BLOCK);
+    say("%d blocks have appended bytes in them\n", torn);
+    R(close(grow));
+    R(unlink(P("grown")));
+    free(block);
+    free(read);
+}
+
 int main(int argc, char **argv)
 {
     begin(argc, argv);
     char b[100];
+    beside_a_growing_writer();
     int a = F(open(P("a"), O_CREAT | O_RDWR | O_APPEND, 0644));
     int c = F(open(P("a"), O_RDWR | O_APPEND));
     int n = F(open(P("a"), O_RDWR));

@@ -3,12 +3,12 @@
 
 use crate::config::Config;
 use crate::engine::state::settings;
-use crate::file::{ByName, discard as give_up, settle_by_name};
+use crate::file::{ByName, by_number, discard as give_up, settle_by_name};
 use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED};
 use crate::tier0::pool::{Pool, PoolError};
 use crate::tier0::process::Identity;
-use std::os::unix::ffi::OsStringExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
@@ -150,6 +150,15 @@ pub fn status(config: &Config) -> Result<Status, PoolError> {
     })
 }
 
+/// Where a file may be that is not at `path` any more: the mounts, and without any the nearest folder that there is.
+fn places(config: &Config, path: &Path) -> Vec<Vec<u8>> {
+    if config.mounts.is_empty() {
+        let nearest = path.ancestors().skip(1).find(|p| p.is_dir()).filter(|p| p.parent().is_some());
+        return nearest.map(|p| p.as_os_str().as_bytes().to_vec()).into_iter().collect();
+    }
+    config.mounts.iter().map(|m| m.root.clone()).collect()
+}
+
 /// Settles every staged file whose last writer is dead, or only those below one of `paths`. With `all`, also
 /// those that a living process has open, which is right but may slow it down. With `discard`, bytes whose file
 /// is gone or whose journal is damaged are given up.
@@ -168,7 +177,8 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
         }
         let key = &pool.keys()[number as usize];
         let id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
-        let (name, outcome) = settle_by_name(&pool, number);
+        let elsewhere = |id| by_number(places(config, &file.path), id);
+        let (name, outcome) = settle_by_name(&pool, number, &elsewhere);
         let outcome = match outcome {
             ByName::Empty => continue,
             ByName::Settled(bytes) => Outcome::Settled { bytes },

@@ -5,7 +5,7 @@
 //! the kernel answers with EBADF. No function takes ownership of one unless its name says so.
 
 use crate::errno::Errno;
-use rustix::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
 use std::ffi::CStr;
 
@@ -18,6 +18,11 @@ impl OwnFd {
     /// The number.
     pub fn raw(&self) -> RawFd {
         self.0.as_raw_fd()
+    }
+
+    /// For calls that want to know that it stays open.
+    pub fn borrow(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
     }
 }
 
@@ -212,9 +217,10 @@ pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     Ok(&buf[..len])
 }
 
-/// The name the kernel has for what `path` leads to, links not followed in its last part.
-pub fn real_name<'b>(dirfd: RawFd, path: &CStr, buf: &'b mut [u8]) -> Result<&'b [u8]> {
-    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+/// The name the kernel has for what `path` leads to; `follow` tells about a link in its last part.
+pub fn real_name<'b>(dirfd: RawFd, path: &CStr, follow: bool, buf: &'b mut [u8]) -> Result<&'b [u8]> {
+    let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | nofollow;
     let fd = if dirfd == libc::AT_FDCWD {
         rustix::fs::open(path, flags, Mode::empty())?
     } else if dirfd < 0 {

@@ -127,11 +127,8 @@ fn shared_file(state: &State) -> Option<Arc<File>> {
 unsafe fn write_base(file: &File, fd: i32, buf: *const u8, len: usize, place: At) -> Result<usize> {
     let written = match place {
         At::Offset(offset) => {
-            file.flush()?;
             // SAFETY: by this function's contract.
-            let n = unsafe { sys::pwrite(fd, buf, len, offset) };
-            file.base_changed();
-            n
+            file.write_through(|| unsafe { sys::pwrite(fd, buf, len, offset) })
         }
         // Where an append lands must not change between the flush and the write.
         // SAFETY: by this function's contract.
@@ -185,15 +182,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
             None => sys::write(fd, buf, len),
         }
     };
-    let written = if appends {
-        file.alone(write)
-    } else {
-        file.flush().and_then(|()| {
-            let n = write();
-            file.base_changed();
-            n
-        })
-    };
+    let written = if appends { file.alone(write) } else { file.write_through(write) };
     if let Ok(n) = written {
         report::add(Count::BaseWrites, 1);
         report::add(Count::BaseBytes, n as u64);
@@ -520,11 +509,7 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         // pwritev appends as well when O_APPEND is set, and leaves the offset alone.
         file.alone(|| if at.is_some() { sys::pwritev(fd, slices, at.unwrap_or(0)) } else { write() })
     } else {
-        file.flush().and_then(|()| {
-            let n = write();
-            file.base_changed();
-            n
-        })
+        file.write_through(write)
     };
     if let (Ok(n), None, true) = (written, at, own) {
         state.offset = if state.appends() { sys::tell(fd).unwrap_or(0) } else { state.offset + n as u64 };

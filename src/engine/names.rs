@@ -7,7 +7,7 @@ use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::report::Bypass;
 use crate::{file, namespace, report, sys};
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::Ordering;
 
 /// Before the kernel opens, truncates or otherwise changes by name: if the open would truncate (`flags` with
@@ -24,7 +24,13 @@ pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Res
         // What this process has read ahead is void.
         file.wrote_base();
     }
-    rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino)))
+    rights_are_the_kernels(settle_as(engine, (st.st_dev, st.st_ino), &|_| absolute(dirfd, path, follow)))
+}
+
+/// The name the kernel has for what a path leads to.
+fn absolute(dirfd: c_int, path: &CStr, follow: bool) -> Option<CString> {
+    let mut buf = [0u8; 4096];
+    CString::new(sys::real_name(dirfd, path, follow, &mut buf).ok()?).ok()
 }
 
 /// Where this user may not complete a file, the kernel's own call tells what he may.
@@ -37,6 +43,11 @@ pub(super) fn rights_are_the_kernels(settled: Result<(), Errno>) -> Result<(), E
 
 /// Sends home what is staged for a file, whoever staged it.
 pub(super) fn settle(engine: &Engine, id: (u64, u64)) -> Result<(), Errno> {
+    settle_as(engine, id, &|_| None)
+}
+
+/// As [`settle`], where `elsewhere` knows a name of the file.
+fn settle_as(engine: &Engine, id: (u64, u64), elsewhere: file::Elsewhere<'_>) -> Result<(), Errno> {
     let Some(pool) = engine.pool() else { return Ok(()) };
     let Some(slot) = pool.find(id.0, id.1) else { return Ok(()) };
     if let Some(file) = engine.known_file(id)
@@ -48,7 +59,7 @@ pub(super) fn settle(engine: &Engine, id: (u64, u64)) -> Result<(), Errno> {
         }
         return flushed;
     }
-    match file::settle_by_name(pool, slot) {
+    match file::settle_by_name(pool, slot, elsewhere) {
         (_, file::ByName::Failed(e)) => Err(e),
         (name, file::ByName::Damaged) => {
             engine.log(1, || damaged(&name));
@@ -90,7 +101,7 @@ pub fn before_rename(olddir: c_int, from: &CStr) -> Result<Renamed, Errno> {
     if st.st_mode & libc::S_IFMT == libc::S_IFREG {
         let id = (st.st_dev, st.st_ino);
         if engine.anything_staged() {
-            rights_are_the_kernels(settle(engine, id))?;
+            rights_are_the_kernels(settle_as(engine, id, &|_| absolute(olddir, from, false)))?;
         }
         return Ok(engine.known_file(id).map_or(Renamed::Nothing, |_| Renamed::File(id)));
     }
@@ -125,7 +136,7 @@ pub fn linked(dirfd: c_int, path: &CStr) {
     let Ok(st) = sys::statat(dirfd, path, false) else { return };
     let Some(file) = engine.known_file((st.st_dev, st.st_ino)) else { return };
     let mut buf = [0u8; 4096];
-    if !sys::real_name(dirfd, path, &mut buf)
+    if !sys::real_name(dirfd, path, false, &mut buf)
         .is_ok_and(|n| namespace::mount_of(n, &engine.config.mounts).is_some())
     {
         leaves_the_mounts(&file);
@@ -164,12 +175,19 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
         return None;
     }
     let st = sys::statat(dirfd, path, false).ok()?;
-    if st.st_mode & libc::S_IFMT != libc::S_IFREG || st.st_nlink != 1 {
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return None;
     }
     let id = (st.st_dev, st.st_ino);
     // Bytes that cannot go home (a full disk) go with the file, in `removed`.
-    let _ = settle(engine, id);
+    let _ = settle_as(engine, id, &|_| absolute(dirfd, path, false));
+    if st.st_nlink != 1 {
+        // It lives on under another name, but this may be the one that recovery would look for.
+        if let Some(pool) = engine.pool() {
+            pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
+        }
+        return None;
+    }
     Some(id)
 }
 

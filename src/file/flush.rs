@@ -10,9 +10,9 @@ use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
 use crate::journal::{Extent, Journal, Position};
-use crate::report::{self, Count};
+use crate::report::{self, Bypass, Count};
 use crate::sys;
-use crate::tier0::layout::{DAMAGED, REMOVED, Slot};
+use crate::tier0::layout::{APPENDED, DAMAGED, REMOVED, Slot};
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use crate::tier0::process;
@@ -45,6 +45,27 @@ impl File {
             self.wrote_base();
             return result;
         }
+    }
+
+    /// Flushes, and lets `f` write the base at an offset of its own, so that newest wins.
+    pub fn write_through<T>(&self, f: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        if self.has_appenders() {
+            // It may make the file longer, and nobody may append at an end that moves meanwhile.
+            return self.alone(f);
+        }
+        self.flush()?;
+        let result = f();
+        self.base_changed();
+        result
+    }
+
+    /// Whether somebody stages appends to the file.
+    fn has_appenders(&self) -> bool {
+        let inserted = || self.pool.superblock().inserted.load(Ordering::Acquire);
+        if self.slot.load(Ordering::Acquire) == 0 && self.looked_at.load(Ordering::Relaxed) == inserted() {
+            return false;
+        }
+        self.locked().is_some_and(|l| l.slot().flags.load(Ordering::Relaxed) & APPENDED != 0)
     }
 
     /// The base changed other than by a flush: its size must be asked for again.
@@ -129,7 +150,7 @@ impl File {
         {
             return Ok(());
         }
-        match settle_by_name(self.pool, number).1 {
+        match settle_by_name(self.pool, number, &|_| None).1 {
             ByName::Failed(e) => Err(e),
             ByName::Damaged => Err(Errno(libc::EIO)),
             ByName::Empty | ByName::Settled(_) | ByName::Removed(_) | ByName::Gone => Ok(()),
@@ -175,7 +196,7 @@ impl File {
         gain.base_writes.store(0, Ordering::Relaxed);
         if staged < base * 2 {
             let pause = gain.next_pause.load(Ordering::Relaxed).max(1024);
-            gain.pause.store(pause, Ordering::Relaxed);
+            gain.stop(pause, Bypass::NoGain);
             gain.next_pause.store((pause * 2).min(1 << 16), Ordering::Relaxed);
         } else {
             gain.next_pause.store(0, Ordering::Relaxed);
@@ -196,7 +217,7 @@ impl File {
     ) -> Result<Staged, Errno> {
         // SAFETY: by this function's contract.
         let staged = unsafe { self.stage(fd, at, src, len)? };
-        if staged == Staged::Pass(crate::report::Bypass::Tier0Full) && self.staged_bytes() > 0 {
+        if staged == Staged::Pass(Bypass::Tier0Full) && self.staged_bytes() > 0 {
             self.flush()?;
             // SAFETY: as above.
             return unsafe { self.stage(fd, at, src, len) };
@@ -316,14 +337,18 @@ pub enum ByName {
     Damaged,
 }
 
-/// Settles slot `number` by opening the file under the name it was staged by. For recovery: the file's
-/// processes may all be dead. Returns the name with the outcome.
-pub fn settle_by_name(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
-    aside::with_file(|| settle_here(pool, number))
+/// Another name of a file, if somebody knows one.
+pub type Elsewhere<'a> = &'a (dyn Fn((u64, u64)) -> Option<CString> + Sync);
+
+/// Settles slot `number` by opening the file under the name it was staged by, or, when that does not lead to it any
+/// more, under the one that `elsewhere` knows. For recovery: the file's processes may all be dead. Returns the name
+/// with the outcome.
+pub fn settle_by_name(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
+    aside::with_file(|| settle_here(pool, number, elsewhere))
 }
 
 /// As [`settle_by_name`], on this thread.
-fn settle_here(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
+fn settle_here(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
     let Some(me) = pool.me() else { return (Vec::new(), ByName::Failed(Errno(libc::EAGAIN))) };
     let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
     if pool.lock(&slot.flush_lock, me).is_err() {
@@ -359,13 +384,20 @@ fn settle_here(pool: &Pool, number: u32) -> (Vec<u8>, ByName) {
             slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
             ByName::Damaged
         })?;
-        let path = CString::new(name.clone()).map_err(|_| ByName::Gone)?;
-        let open = || open_for_settling(&path);
-        let fd = open().map_err(|e| if e.0 == libc::ENOENT { ByName::Gone } else { ByName::Failed(e) })?;
-        let st = sys::fstat(fd.raw()).map_err(ByName::Failed)?;
-        if (st.st_dev, st.st_ino) != id || born != 0 && sys::birth(fd.raw(), id.1) != born {
-            return Err(ByName::Gone);
-        }
+        let is_it = |fd: &sys::OwnFd| {
+            sys::fstat(fd.raw()).is_ok_and(|st| (st.st_dev, st.st_ino) == id)
+                && (born == 0 || sys::birth(fd.raw(), id.1) == born)
+        };
+        let open = |path: CString| match open_for_settling(&path) {
+            Ok(fd) => Ok(Some(fd).filter(is_it)),
+            Err(Errno(libc::ENOENT | libc::ENOTDIR)) => Ok(None),
+            Err(e) => Err(ByName::Failed(e)),
+        };
+        let named = CString::new(name.clone()).map_or(Ok(None), open)?;
+        let fd = match named {
+            Some(fd) => fd,
+            None => elsewhere(id).map_or(Ok(None), open)?.ok_or(ByName::Gone)?,
+        };
         let writer = Writer { fd: fd.raw(), append: false, own: None };
         let times = Times::before(slot, fd.raw());
         let bytes = extents.iter().map(|e| u64::from(e.len)).sum();

@@ -4,6 +4,7 @@
 //!
 //! Order of locks: `flushing` (this process) → `Slot::flush_lock` → index → `Slot::lock`.
 
+mod find;
 mod flush;
 mod gather;
 pub mod index;
@@ -15,13 +16,14 @@ use crate::journal::{Full, Journal};
 use crate::report::{self, Bypass, Count};
 use crate::spin::Spin;
 use crate::sys;
-use crate::tier0::layout::{BLOCK, DAMAGED, PASS, REMOVED, Slot};
+use crate::tier0::layout::{APPENDED, BLOCK, DAMAGED, PASS, REMOVED, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
 use index::Index;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-pub use flush::{ByName, discard, mark_removed, settle_by_name};
+pub use find::by_number;
+pub use flush::{ByName, Elsewhere, discard, mark_removed, settle_by_name};
 
 /// `Slot::base_size` before anybody asked.
 const UNKNOWN: u64 = u64::MAX;
@@ -104,12 +106,34 @@ struct Gain {
     base_writes: AtomicU64,
     /// Writes still to be passed through before staging is tried again.
     pause: AtomicU32,
+    /// The pause is for a file that is mapped, not because staging does not pay.
+    mapped: AtomicBool,
     /// Length of the next pause.
     next_pause: AtomicU32,
     /// Bytes a second of the last large flush.
     speed: AtomicU64,
     /// The base is a file system of this machine.
     local: AtomicBool,
+}
+
+impl Gain {
+    /// Passes the next `writes` through.
+    fn stop(&self, writes: u32, why: Bypass) {
+        self.mapped.store(why == Bypass::Mapped, Ordering::Relaxed);
+        self.pause.store(writes, Ordering::Relaxed);
+    }
+
+    /// Counts a write of a pause, if there is one, and says why there is.
+    #[inline]
+    fn paused(&self) -> Option<Bypass> {
+        let left = self.pause.load(Ordering::Relaxed);
+        if left == 0 {
+            return None;
+        }
+        // Of two threads at once one may not count, but none counts below 0.
+        let _ = self.pause.compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
+        Some(if self.mapped.load(Ordering::Relaxed) { Bypass::Mapped } else { Bypass::NoGain })
+    }
 }
 
 /// Writes of this many bytes and more that lie scattered over a file gain nothing from Tier 0 where the base is
@@ -364,9 +388,8 @@ impl File {
     /// `src` is readable for `len` bytes.
     #[inline]
     pub unsafe fn stage(&self, fd: i32, at: At, src: *const u8, len: usize) -> Result<Staged, Errno> {
-        if self.gain.pause.load(Ordering::Relaxed) != 0 {
-            self.gain.pause.fetch_sub(1, Ordering::Relaxed);
-            return Ok(Staged::Pass(Bypass::NoGain));
+        if let Some(why) = self.gain.paused() {
+            return Ok(Staged::Pass(why));
         }
         let Some(locked) = self.locked_or_new() else { return Ok(Staged::Pass(Bypass::Tier0Full)) };
         let (journal, slot) = (locked.journal(), locked.slot());
@@ -376,13 +399,16 @@ impl File {
             }
             if self.pool.wants_pass(slot) {
                 // Asking whether the holders live costs file reads: not on each write.
-                self.gain.pause.store(64, Ordering::Relaxed);
+                self.gain.stop(64, Bypass::Mapped);
                 return Ok(Staged::Pass(Bypass::Mapped));
             }
             slot.flags.fetch_and(!PASS, Ordering::AcqRel);
         }
         if slot.error.load(Ordering::Relaxed) != 0 {
             return Err(Errno(slot.error.swap(0, Ordering::AcqRel) as i32));
+        }
+        if at == At::End && slot.flags.load(Ordering::Relaxed) & APPENDED == 0 {
+            slot.flags.fetch_or(APPENDED, Ordering::AcqRel);
         }
         let fresh = journal.is_empty();
         let mut base = 0;
@@ -420,7 +446,7 @@ impl File {
                     && self.gain.local.load(Ordering::Relaxed)
                     && self.is_scattered()
                 {
-                    self.gain.pause.store(SCATTERED_PAUSE, Ordering::Relaxed);
+                    self.gain.stop(SCATTERED_PAUSE, Bypass::NoGain);
                 }
                 plus(&self.staged_writes, 1);
                 plus(&self.staged_total, len as u64);
@@ -438,7 +464,8 @@ impl File {
             let mut buf = [0u8; 4096];
             if let Ok(now) = sys::name_of(fd, &mut buf) {
                 name.clear();
-                name.extend_from_slice(now);
+                // A name that was taken away is still the best one: what is left of the file lies near it.
+                name.extend_from_slice(now.strip_suffix(b" (deleted)").unwrap_or(now));
             }
         }
         self.pool.set_name(locked.number, &name);

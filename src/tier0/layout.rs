@@ -123,6 +123,8 @@ pub const PASS: u32 = 1;
 pub const PASS_FOREVER: u32 = 2;
 /// Slot flag: the file has no name any more; its bytes go with the last process that has it open.
 pub const REMOVED: u32 = 8;
+/// Slot flag: somebody has staged an append, whose place depends on where the file ends.
+pub const APPENDED: u32 = 16;
 /// Slot flag: the journal failed its checks; nothing may be served from it.
 pub const DAMAGED: u32 = 4;
 
