@@ -29,7 +29,7 @@ impl Redis {
                 jobs.push(Job::new(What::Words(words), b"", Whom::Node(master.clone()), true));
             }
         }
-        // One try: whoever checks wants to know now.
+        // Less patience than requests have: whoever checks wants to know now.
         self.exchange.carry_out(&mut jobs, config.connect.max(config.answer));
         for (job, master) in jobs.chunks(commands.len()).zip(&masters) {
             if let Some(Err(trouble)) = &job[0].result {

@@ -155,19 +155,17 @@ impl Connection {
         let early = self.phase != Phase::Ready;
         match broken {
             Broken::Tls(text) => Trouble::new(Kind::Invalid, format!("{node}: {text}")),
-            Broken::System(e) if early => refused(node, e),
-            Broken::System(e) => {
+            Broken::System(e) if early && !matches!(e, Errno::CONNRESET | Errno::PIPE) => refused(node, e),
+            Broken::System(e) if !early => {
                 Trouble::new(Kind::Unavailable, format!("{node}: the connection broke ({})", text(e)))
             }
-            Broken::Ended if early && self.stream.is_plain() => Trouble::new(
+            Broken::Ended | Broken::System(_) if early && self.stream.is_plain() => Trouble::new(
                 Kind::Unavailable,
                 format!(
                     "{node}: the server closed the connection before it let us in; if it speaks TLS, use rediss://"
                 ),
             ),
-            Broken::Ended => {
-                Trouble::new(Kind::Unavailable, format!("{node}: the server closed the connection"))
-            }
+            _ => Trouble::new(Kind::Unavailable, format!("{node}: the server closed the connection")),
         }
     }
 }

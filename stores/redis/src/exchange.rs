@@ -473,3 +473,45 @@ fn pause(tries: u32) -> Duration {
     let longest = (PAUSE * 2u32.saturating_pow(tries.min(16))).min(LONGEST_PAUSE);
     longest.mul_f64(0.5 + fastrand::f64() / 2.0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(key: &'static [u8], result: Option<Result<Answer, Trouble>>) -> Job<'static> {
+        let mut job = Job::new(What::Delete, key, Whom::Any, true);
+        job.trouble = Some(Trouble::new(Kind::Unavailable, "LOADING"));
+        job.result = result;
+        job
+    }
+
+    #[test]
+    fn what_was_refused_is_not_repeated_behind_a_later_success() {
+        let done = || Some(Ok(Answer::Int(1)));
+        let mut jobs =
+            [job(b"a", None), job(b"b", None), job(b"a", done()), job(b"a", None), job(b"b", None)];
+        keep_order(&mut jobs, &[0, 1, 2, 3, 4]);
+        let open: Vec<bool> = jobs.iter().map(|j| j.result.is_none()).collect();
+        assert_eq!(open, [false, true, false, true, true]);
+        let Some(Err(trouble)) = &jobs[0].result else { panic!("it was not refused") };
+        assert!(
+            trouble.kind == Kind::Unavailable && trouble.detail.contains("a later request"),
+            "{trouble:?}"
+        );
+        // A failure of the later one is no reason.
+        let failed = Some(Err(Trouble::new(Kind::Full, "full")));
+        let mut jobs = [job(b"a", None), job(b"a", failed)];
+        keep_order(&mut jobs, &[0, 1]);
+        assert!(jobs[0].result.is_none());
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_bounded() {
+        for (tries, least, most) in [(0, 5, 10), (3, 40, 80), (7, 500, 1000), (1000, 500, 1000)] {
+            for _ in 0..100 {
+                let pause = pause(tries).as_millis();
+                assert!((least..=most).contains(&pause), "{pause} ms after {tries} tries");
+            }
+        }
+    }
+}

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 /// So many bytes are put into words ahead of what the system takes.
 const AHEAD: usize = 512 << 10;
+/// So many bytes of objects are asked for ahead of what has come: what a server has ready and cannot send lies in its
+/// memory, and counts against its bound.
+const ASKED: usize = 8 << 20;
 /// So many bytes, either way, count as progress.
 const PROGRESS: usize = 16 << 10;
 
@@ -42,6 +45,8 @@ pub struct Pipeline<'a> {
     /// How many of them were put into words, and how many are answered.
     written: usize,
     answered: usize,
+    /// Bytes of objects that were asked for and have not come.
+    asked: usize,
     out: Out<'a>,
     /// Bytes that the system took, of those that belong to jobs.
     pub taken: u64,
@@ -63,6 +68,7 @@ impl<'a> Pipeline<'a> {
             jobs,
             written: 0,
             answered: 0,
+            asked: 0,
             out: Out::default(),
             taken: 0,
             body: None,
@@ -152,11 +158,12 @@ impl<'a> Pipeline<'a> {
         }
     }
 
-    /// Sends what the system takes; whether nothing is left.
+    /// Sends what the system takes; whether nothing is left to be sent before something is answered.
     fn send(&mut self, jobs: &mut [Job<'a>], common: &Common) -> Result<bool, End> {
         loop {
             if self.connection.phase == Phase::Ready {
                 while self.out.waiting < AHEAD
+                    && self.asked < ASKED
                     && let Some(job) = self.jobs.get(self.written)
                 {
                     let job = &mut jobs[*job as usize];
@@ -166,20 +173,21 @@ impl<'a> Pipeline<'a> {
                         self.connection.scripts.push(script.hash);
                     }
                     job.write(common.config.dialect, knows, &mut self.out);
+                    self.asked += into_len(job);
                     self.written += 1;
                 }
             }
-            let pieces = self.out.next();
-            let sent = self.connection.stream.send(&pieces);
+            if self.out.waiting == 0 && !self.connection.stream.has_more_to_send() {
+                return Ok(true);
+            }
+            let sent = self.connection.stream.send(&self.out.next());
             match sent {
                 Ok(Some(n)) => {
                     self.out.advance(n);
                     self.taken += n as u64;
                     self.progress(n, common);
-                    if self.out.waiting == 0
-                        && (self.connection.phase != Phase::Ready || self.written == self.jobs.len())
-                    {
-                        return Ok(!self.connection.stream.has_more_to_send());
+                    if n == 0 && self.connection.stream.has_more_to_send() {
+                        return Ok(false);
                     }
                 }
                 Ok(None) => return Ok(false),
@@ -304,6 +312,7 @@ impl<'a> Pipeline<'a> {
             [b'\r', b'\n', ..] => {
                 self.connection.input.consume(2);
                 self.body = None;
+                self.asked -= into_len(job);
                 job.answer = Some(Answer::Filled(filled));
                 self.answered += 1;
                 Ok(true)
@@ -344,6 +353,7 @@ impl<'a> Pipeline<'a> {
             }
             return Ok(());
         }
+        self.asked -= into_len(job);
         job.answer = Some(answer);
         self.answered += 1;
         self.expires = Instant::now() + common.config.answer;
@@ -396,6 +406,11 @@ impl<'a> Pipeline<'a> {
                 "{node}: no connection within {:.1} s (connect_timeout_ms); is the server there, and no firewall between?",
                 config.connect.as_secs_f64()
             ),
+            _ if !self.connection.stream.is_plain() => format!(
+                "{node}: connected, but not let in within {:.1} s (connect_timeout_ms); does the server hang, or not \
+                 speak TLS?",
+                config.connect.as_secs_f64()
+            ),
             _ => format!(
                 "{node}: connected, but not let in within {:.1} s (connect_timeout_ms); does the server hang?",
                 config.connect.as_secs_f64()
@@ -403,6 +418,10 @@ impl<'a> Pipeline<'a> {
         };
         End::Broken { trouble: Trouble::new(Kind::Unavailable, detail), permanent: false }
     }
+}
+
+fn into_len(job: &Job<'_>) -> usize {
+    job.into.as_ref().map_or(0, |into| into.len())
 }
 
 fn permanent(trouble: &Trouble) -> bool {

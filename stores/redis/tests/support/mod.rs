@@ -3,7 +3,10 @@
 // Each test binary uses a part of it; panics are how a test tells.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use iris_store::{Address, Host, Result, Store};
+pub mod proxy;
+pub mod servers;
+
+use iris_store::{Address, Condition, Host, Outcome, Request, Result, Store};
 use std::sync::{Arc, Mutex};
 
 /// The servers that `scripts/test` starts, and how to do so by hand.
@@ -50,4 +53,47 @@ pub fn try_open(address: &str) -> Result<Arc<dyn Store>> {
 /// Opens an address that must be right.
 pub fn open(address: &str) -> Arc<dyn Store> {
     try_open(address).unwrap_or_else(|e| panic!("{e}"))
+}
+
+/// Lines that were logged about a server.
+pub fn logged(about: &str) -> Vec<String> {
+    LOGGED.lock().unwrap().iter().filter(|l| l.contains(about)).cloned().collect()
+}
+
+/// Puts an object.
+pub fn put(store: &dyn Store, key: &[u8], bytes: &[u8]) -> Result<Outcome> {
+    store.one(Request::Put { key, bytes, condition: Condition::Always, meta: &[] })
+}
+
+/// Gets up to `most` bytes of an object.
+pub fn get(store: &dyn Store, key: &[u8], most: usize) -> Result<Vec<u8>> {
+    let mut bytes = vec![0xa5; most];
+    match store.one(Request::Get { key, offset: 0, into: &mut bytes })? {
+        Outcome::Read(n) => bytes.truncate(n),
+        other => panic!("a get gave {other:?}"),
+    }
+    Ok(bytes)
+}
+
+/// Removes an object.
+pub fn delete(store: &dyn Store, key: &[u8]) {
+    assert_eq!(store.one(Request::Delete { key }).unwrap(), Outcome::Done);
+}
+
+/// Puts the same bytes under many keys, in one batch.
+pub fn put_all(store: &dyn Store, keys: &[Vec<u8>], bytes: &[u8]) -> Vec<Result<Outcome>> {
+    batch(store, keys, bytes, &Condition::Always)
+}
+
+/// The same, each only where there is none.
+pub fn put_new(store: &dyn Store, keys: &[Vec<u8>], bytes: &[u8]) -> Vec<Result<Outcome>> {
+    batch(store, keys, bytes, &Condition::Absent)
+}
+
+fn batch(store: &dyn Store, keys: &[Vec<u8>], bytes: &[u8], condition: &Condition) -> Vec<Result<Outcome>> {
+    let mut requests: Vec<Request<'_>> =
+        keys.iter().map(|key| Request::Put { key, bytes, condition: condition.clone(), meta: &[] }).collect();
+    let mut outcomes = Vec::new();
+    store.submit(&mut requests, &mut outcomes);
+    outcomes
 }
