@@ -24,6 +24,8 @@ crate::registry::registry_entry!("auto", "chooses among the others by how the fi
     Auto::from_options(options)
 });
 
+/// A larger file keeps its layout, in bytes: to move it would cost more than it can gain.
+const LARGEST: u64 = 1 << 40;
 /// Bits of a level below the era.
 const ERA_SHIFT: u32 = 8;
 /// Eras come round; by then nothing is left of the one that had the number.
@@ -115,7 +117,7 @@ impl Auto {
             current: Layout::new(0, LayoutKind::Balanced, shift),
             migration: None,
             retired: Vec::new(),
-            seen: Use::default(),
+            seen: Use::new(shift),
             local: Local::default(),
             shift,
             window,
@@ -194,14 +196,15 @@ impl Auto {
         }
         let Layout { era, kind, shift, .. } = m.next;
         plan.exclusive = true;
-        plan.records.push(Record::Layout { era, kind, shift, stage: Stage::Copied, offset: from });
+        // The frontier stays: what lies before it has left the old layout for good.
+        plan.records.push(Record::Layout { era, kind, shift, stage: Stage::Copied, offset: m.frontier });
         Ok(())
     }
 
     fn apply_layout(&mut self, next: Layout, stage: Stage, offset: u64) -> Result<(), RecordError> {
         let same = |m: &Migration| (m.next.era, m.next.kind, m.next.shift) == (next.era, next.kind, next.shift);
         let mut migration = match self.migration.take() {
-            Some(m) if same(&m) => m,
+            Some(m) if same(&m) && (stage != Stage::Copied || offset >= m.frontier) => m,
             None if next.era == (self.current.era + 1) % ERAS => Migration { next, frontier: 0, begun: None },
             other => {
                 self.migration = other;
@@ -382,7 +385,7 @@ impl Mapper for Auto {
             }
             return Ok(true);
         }
-        if let Some((kind, shift)) = self.seen.wanted() {
+        if let Some((kind, shift)) = self.seen.wanted().filter(|_| facts.size <= LARGEST) {
             let next = Layout::new((self.current.era + 1) % ERAS, kind, shift);
             self.plan_step(facts, budget, fresh, &next, 0, plan)?;
             return Ok(true);

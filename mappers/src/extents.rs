@@ -4,14 +4,22 @@
 //! A B+ tree of disjoint extents by offset, made for memory that is far away. Nodes are wide, so a tree of 10^7
 //! extents has four levels above its leaves and all but the leaves stay in the cache. Offsets lie together, apart
 //! from what they lead to: a search reads the first offset of each cache line of a node, all at once, and then
-//! one line. So a look-up waits for memory twice: for a leaf's offsets, and for the extent found.
+//! one line. A table of hints leads from an offset to the leaf that lately answered for it, past the inner nodes:
+//! far apart, each of those would be waited for as long as a leaf. So a look-up waits for far memory twice: for a
+//! leaf's offsets, and for the extent found.
+
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Extents in a leaf, and children of an inner node.
 const WIDTH: usize = 64;
+/// Leaves in a block of memory; the first block grows to that.
+const BLOCK: usize = 64;
 /// Offsets in a cache line.
 const LINE: usize = 8;
 /// A leaf with fewer extents than this is joined with a neighbour, if there is room.
 const SPARSE: usize = WIDTH / 4;
+/// A key that is none: no extent begins where the longest file ends.
+const FREE: u64 = crate::MAX_FILE;
 /// No node.
 const NONE: u32 = u32::MAX;
 /// Levels of inner nodes at most: each has at least two children when it is made, and there are less than 2^32.
@@ -59,7 +67,7 @@ struct Value {
     len: u32,
 }
 
-/// Offsets in `keys[..n]`, ascending; the rest is `u64::MAX`, which no offset is.
+/// Offsets in `keys[..n]`, ascending; the rest is [`FREE`], which no offset is.
 #[repr(align(64))]
 struct Leaf {
     keys: [u64; WIDTH],
@@ -67,6 +75,9 @@ struct Leaf {
     n: u32,
     prev: u32,
     next: u32,
+    /// It answers for the offsets `low..high`; for none while it is not used.
+    low: u64,
+    high: u64,
 }
 
 /// Child `i` holds the offsets from `keys[i]` up to `keys[i + 1]`. `keys[0]` is 0 in every node, so that the first
@@ -81,17 +92,33 @@ struct Inner {
 /// The number of keys that are not greater than `x`.
 #[inline]
 fn rank(keys: &[u64; WIDTH], x: u64) -> usize {
-    let lines = (0..WIDTH / LINE).filter(|i| keys[i * LINE] <= x).count();
-    if lines == 0 {
-        return 0;
-    }
-    let from = (lines - 1) * LINE;
-    from + keys[from..from + LINE].iter().filter(|k| **k <= x).count()
+    // One less than the first offset that is too large. Neither it nor a key has the top bit, so the difference
+    // has it if the key is the lesser: a comparison that becomes a few vector instructions on any x86-64.
+    let above = x.min(crate::MAX_FILE - 1) + 1;
+    let not_above = |k: u64| k.wrapping_sub(above) >> 63;
+    let lines: u64 = (0..WIDTH / LINE).map(|i| not_above(keys[i * LINE])).sum();
+    let from = (lines as usize).saturating_sub(1) * LINE;
+    let line = keys.as_chunks::<LINE>().0[from / LINE % (WIDTH / LINE)];
+    from + line.into_iter().map(not_above).sum::<u64>() as usize
+}
+
+/// The number of keys that are less than `x`.
+#[inline]
+fn rank_below(keys: &[u64; WIDTH], x: u64) -> usize {
+    if x == 0 { 0 } else { rank(keys, x - 1) }
 }
 
 impl Leaf {
     fn new() -> Self {
-        Leaf { keys: [u64::MAX; WIDTH], values: [Value::default(); WIDTH], n: 0, prev: NONE, next: NONE }
+        Leaf {
+            keys: [FREE; WIDTH],
+            values: [Value::default(); WIDTH],
+            n: 0,
+            prev: NONE,
+            next: NONE,
+            low: 0,
+            high: u64::MAX,
+        }
     }
 
     #[inline]
@@ -124,7 +151,7 @@ impl Leaf {
         self.keys.copy_within(to..n, from);
         self.values.copy_within(to..n, from);
         let left = n - (to - from);
-        self.keys[left..n].fill(u64::MAX);
+        self.keys[left..n].fill(FREE);
         self.n = left as u32;
     }
 
@@ -134,14 +161,14 @@ impl Leaf {
         other.keys[m..m + n - slot].copy_from_slice(&self.keys[slot..n]);
         other.values[m..m + n - slot].copy_from_slice(&self.values[slot..n]);
         other.n += (n - slot) as u32;
-        self.keys[slot..n].fill(u64::MAX);
+        self.keys[slot..n].fill(FREE);
         self.n = slot as u32;
     }
 }
 
 impl Inner {
     fn new() -> Self {
-        Inner { keys: [u64::MAX; WIDTH], children: [NONE; WIDTH], n: 0 }
+        Inner { keys: [FREE; WIDTH], children: [NONE; WIDTH], n: 0 }
     }
 
     fn insert(&mut self, slot: usize, key: u64, child: u32) {
@@ -157,7 +184,7 @@ impl Inner {
         self.keys.copy_within(slot + 1..n, slot);
         self.children.copy_within(slot + 1..n, slot);
         self.n -= 1;
-        self.keys[n - 1] = u64::MAX;
+        self.keys[n - 1] = FREE;
         if self.n > 0 {
             self.keys[0] = 0;
         }
@@ -171,9 +198,8 @@ struct Path {
 
 /// The index of one file.
 pub struct Extents {
+    leaves: Vec<Vec<Leaf>>,
     #[expect(clippy::vec_box, reason = "nodes are large: they must not move when the list grows")]
-    leaves: Vec<Box<Leaf>>,
-    #[expect(clippy::vec_box, reason = "as above")]
     inners: Vec<Box<Inner>>,
     free_leaves: Vec<u32>,
     free_inners: Vec<u32>,
@@ -181,6 +207,12 @@ pub struct Extents {
     root: u32,
     height: usize,
     len: usize,
+    /// For each stretch of `1 << shift` bytes, modulo their number, a leaf that lately answered for some of it.
+    /// Atomic because readers mend them; a wrong one costs a search from the root, and no more.
+    hints: Vec<AtomicU32>,
+    shift: u32,
+    /// No extent ever ended behind this.
+    end: u64,
 }
 
 impl Default for Extents {
@@ -200,6 +232,9 @@ impl Extents {
             root: NONE,
             height: 0,
             len: 0,
+            hints: Vec::new(),
+            shift: 0,
+            end: 0,
         }
     }
 
@@ -220,32 +255,67 @@ impl Extents {
 
     /// Memory in bytes, spare nodes included.
     pub fn memory(&self) -> usize {
-        self.leaves.len() * size_of::<Leaf>()
+        self.leaves.iter().map(Vec::capacity).sum::<usize>() * size_of::<Leaf>()
             + self.inners.len() * size_of::<Inner>()
-            + self.leaves.capacity() * size_of::<Box<Leaf>>()
+            + self.leaves.capacity() * size_of::<Vec<Leaf>>()
             + self.inners.capacity() * size_of::<Box<Inner>>()
             + (self.free_leaves.capacity() + self.free_inners.capacity()) * size_of::<u32>()
+            + self.hints.capacity() * size_of::<AtomicU32>()
     }
 
     #[inline]
     fn leaf(&self, id: u32) -> &Leaf {
-        &self.leaves[id as usize]
+        &self.leaves[id as usize / BLOCK][id as usize % BLOCK]
     }
 
     #[inline]
     fn leaf_mut(&mut self, id: u32) -> &mut Leaf {
-        &mut self.leaves[id as usize]
+        &mut self.leaves[id as usize / BLOCK][id as usize % BLOCK]
     }
 
     /// The leaf that answers for `x`.
     #[inline]
     fn find(&self, x: u64) -> u32 {
+        if self.height == 0 {
+            return self.root;
+        }
+        let hint = self.hints.get((x >> self.shift) as usize & self.hints.len().wrapping_sub(1));
+        if let Some(hint) = hint {
+            let id = hint.load(Ordering::Relaxed);
+            if id != NONE {
+                let leaf = self.leaf(id);
+                if (leaf.low..leaf.high).contains(&x) {
+                    return id;
+                }
+                // Where two leaves meet, the next one is as likely.
+                if leaf.next != NONE {
+                    let next = self.leaf(leaf.next);
+                    if (next.low..next.high).contains(&x) {
+                        return leaf.next;
+                    }
+                }
+            }
+        }
         let mut node = self.root;
         for _ in 0..self.height {
             let inner = &self.inners[node as usize];
             node = inner.children[rank(&inner.keys, x) - 1];
         }
+        if let Some(hint) = hint {
+            hint.store(node, Ordering::Relaxed);
+        }
         node
+    }
+
+    /// Makes the table of hints fit the number of leaves: it has one or two for each.
+    fn fit_hints(&mut self) {
+        let leaves = self.leaves.len().saturating_sub(1) * BLOCK;
+        if leaves < self.hints.len() {
+            return;
+        }
+        let len = (leaves + 1).next_power_of_two().max(2 * BLOCK);
+        self.hints = (0..len).map(|_| AtomicU32::new(NONE)).collect();
+        self.shift = (self.end / len as u64).checked_ilog2().map_or(0, |l| l + 1);
     }
 
     /// As [`Extents::find`], with the way.
@@ -319,7 +389,7 @@ impl Extents {
             return None;
         }
         let leaf = self.find(offset);
-        let slot = self.leaf(leaf).keys.partition_point(|k| *k < offset);
+        let slot = rank_below(&self.leaf(leaf).keys, offset);
         self.before(leaf, slot).map(|(l, s)| self.leaf(l).extent(s))
     }
 
@@ -329,33 +399,71 @@ impl Extents {
         if new.len == 0 {
             return;
         }
+        self.end = self.end.max(new.end());
         if self.root == NONE {
             self.add(new);
             return;
         }
-        let end = new.end();
         let leaf = self.find(new.offset);
         let slot = rank(&self.leaf(leaf).keys, new.offset);
-        let clear_before = self.before(leaf, slot).is_none_or(|(l, s)| self.leaf(l).end(s) <= new.offset);
-        if !clear_before && slot > 0 {
-            let node = self.leaf_mut(leaf);
-            // A block that is written again, as it was.
-            if node.keys[slot - 1] == new.offset && node.values[slot - 1].len == new.len {
-                covered(node.values[slot - 1].object, new.len);
-                node.set(slot - 1, new);
-                return;
+        if !self.splice(leaf, slot, new, &mut covered) {
+            self.remove(new.offset, new.end(), covered);
+            self.add(new);
+        }
+    }
+
+    /// Adds the newest extent if all that it touches, and all that is left of that, is in one leaf and has room
+    /// there: one search and one change of the leaf. `slot` is the first that begins behind its start. Otherwise
+    /// nothing is done, and the answer is no.
+    #[inline]
+    fn splice(&mut self, leaf: u32, slot: usize, new: Extent, covered: &mut impl FnMut(u64, u32)) -> bool {
+        let end = new.end();
+        if slot == 0 && self.before(leaf, 0).is_some_and(|(l, s)| self.leaf(l).end(s) > new.offset) {
+            return false;
+        }
+        let node = self.leaf(leaf);
+        let n = node.n as usize;
+        // Slots `from..to` are touched.
+        let from = slot - usize::from(slot > 0 && node.end(slot - 1) > new.offset);
+        let mut to = slot;
+        while to < n && node.keys[to] < end {
+            to += 1;
+        }
+        let tail = to > from && node.end(to - 1) > end;
+        if to == n && (tail || node.next != NONE && self.leaf(node.next).keys[0] < end) {
+            // What is left at the end may belong to the next leaf, or the next leaf is touched too.
+            return false;
+        }
+        let head = to > from && node.keys[from] < new.offset;
+        let more = 1 + usize::from(head) + usize::from(tail);
+        if n - (to - from) + more > WIDTH {
+            return false;
+        }
+        let node = self.leaf_mut(leaf);
+        let (first, last) = (node.extent(from.min(WIDTH - 1)), node.extent(to.max(1) - 1));
+        for s in from..to {
+            let old = node.extent(s).cut(new.offset, end);
+            covered(old.object, old.len);
+        }
+        if more != to - from {
+            node.keys.copy_within(to..n, from + more);
+            node.values.copy_within(to..n, from + more);
+            let now = n - (to - from) + more;
+            if now < n {
+                node.keys[now..n].fill(FREE);
             }
+            node.n = now as u32;
+            self.len = self.len + more - (to - from);
         }
-        let clear_after = self.settle(leaf, slot).is_none_or(|(l, s)| self.leaf(l).keys[s] >= end);
-        if clear_before && clear_after && (self.leaf(leaf).n as usize) < WIDTH {
-            self.leaf_mut(leaf).insert(slot, new);
-            self.len += 1;
-            return;
+        let node = self.leaf_mut(leaf);
+        if head {
+            node.set(from, first.cut(first.offset, new.offset));
         }
-        if !(clear_before && clear_after) {
-            self.remove(new.offset, end, covered);
+        node.set(from + usize::from(head), new);
+        if tail {
+            node.set(from + more - 1, last.cut(end, last.end()));
         }
-        self.add(new);
+        true
     }
 
     /// Cuts `start..end` out; `covered` is told of each part that was there, by its object and length in bytes.
@@ -365,7 +473,7 @@ impl Extents {
         }
         // An extent that begins before may reach in, or past the end.
         let leaf = self.find(start);
-        let slot = self.leaf(leaf).keys.partition_point(|k| *k < start);
+        let slot = rank_below(&self.leaf(leaf).keys, start);
         if let Some((l, s)) = self.before(leaf, slot) {
             let old = self.leaf(l).extent(s);
             if old.end() > start {
@@ -382,7 +490,7 @@ impl Extents {
         loop {
             let (leaf, path) = self.find_way(from);
             let node = self.leaf_mut(leaf);
-            let first = node.keys.partition_point(|k| *k < start);
+            let first = rank_below(&node.keys, start);
             if first == node.n as usize {
                 // All of this leaf lies before; perhaps the next one does not.
                 let next = node.next;
@@ -439,7 +547,7 @@ impl Extents {
             let next = self.leaf(leaf).next;
             // A file that is written from front to back leaves full leaves behind.
             let keep = if next == NONE && slot == WIDTH { WIDTH } else { WIDTH / 2 };
-            let mut fresh = std::mem::replace(&mut self.leaves[right as usize], Box::new(Leaf::new()));
+            let mut fresh = Leaf::new();
             self.leaf_mut(leaf).move_to(keep, &mut fresh);
             (fresh.prev, fresh.next) = (leaf, next);
             self.leaf_mut(leaf).next = right;
@@ -447,7 +555,9 @@ impl Extents {
                 self.leaf_mut(next).prev = right;
             }
             let low = if keep == WIDTH { new.offset } else { fresh.keys[0] };
-            self.leaves[right as usize] = fresh;
+            (fresh.low, fresh.high) = (low, self.leaf(leaf).high);
+            self.leaf_mut(leaf).high = low;
+            *self.leaf_mut(right) = fresh;
             self.add_child(&path, self.height, low, right);
             if slot > keep || keep == WIDTH {
                 (leaf, slot) = (right, slot - keep);
@@ -480,7 +590,7 @@ impl Extents {
         let node = &mut self.inners[id as usize];
         for i in keep..WIDTH {
             fresh.insert(i - keep, node.keys[i], node.children[i]);
-            node.keys[i] = u64::MAX;
+            node.keys[i] = FREE;
         }
         node.n = keep as u32;
         if slot > keep || keep == WIDTH {
@@ -514,9 +624,9 @@ impl Extents {
             return;
         };
         let (a, b) = (parent.children[left], parent.children[left + 1]);
-        let mut right = std::mem::replace(&mut self.leaves[b as usize], Box::new(Leaf::new()));
+        let mut right = std::mem::replace(self.leaf_mut(b), Leaf::new());
         right.move_to(0, self.leaf_mut(a));
-        self.leaves[b as usize] = right;
+        *self.leaf_mut(b) = right;
         self.drop_leaf(b, path, left + 1);
     }
 
@@ -530,12 +640,20 @@ impl Extents {
             self.leaf_mut(next).prev = prev;
         }
         self.free_leaves.push(leaf);
+        let (low, high) = (self.leaf(leaf).low, self.leaf(leaf).high);
+        (self.leaf_mut(leaf).low, self.leaf_mut(leaf).high) = (1, 0);
         let mut slot = slot;
         for level in (0..self.height).rev() {
             let (id, _) = path.steps[level];
             let node = &mut self.inners[id as usize];
             node.remove(slot);
             if node.n > 0 {
+                // The child before answers for it now, or the one after if it was the first.
+                if slot > 0 {
+                    self.leaf_mut(prev).high = high;
+                } else {
+                    self.leaf_mut(next).low = low;
+                }
                 break;
             }
             self.free_inners.push(id);
@@ -554,16 +672,21 @@ impl Extents {
     }
 
     fn new_leaf(&mut self) -> u32 {
-        match self.free_leaves.pop() {
-            Some(id) => {
-                *self.leaves[id as usize] = Leaf::new();
-                id
-            }
-            None => {
-                self.leaves.push(Box::new(Leaf::new()));
-                (self.leaves.len() - 1) as u32
+        if let Some(id) = self.free_leaves.pop() {
+            *self.leaf_mut(id) = Leaf::new();
+            return id;
+        }
+        match self.leaves.last_mut() {
+            Some(block) if block.len() < BLOCK => block.push(Leaf::new()),
+            last => {
+                let mut block = Vec::with_capacity(if last.is_some() { BLOCK } else { 1 });
+                block.push(Leaf::new());
+                self.leaves.push(block);
+                self.fit_hints();
             }
         }
+        let before = (self.leaves.len() - 1) * BLOCK;
+        (before + self.leaves.last().map_or(0, Vec::len) - 1) as u32
     }
 
     fn new_inner(&mut self) -> u32 {

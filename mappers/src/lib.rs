@@ -12,6 +12,7 @@ mod mapper;
 mod objects;
 mod options;
 mod plan;
+mod ranges;
 mod record;
 mod registry;
 mod router;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Objects in a page.
-const PAGE: u64 = 256;
+const PAGE: u64 = 1024;
 /// Set in `Entry::len` while the object is on the list of garbage. Lengths need 31 bits.
 const LISTED: u32 = 1 << 31;
 
@@ -73,9 +73,18 @@ impl Table {
             .pages
             .entry(object / PAGE)
             .or_insert_with(|| Box::new(Page { entries: [Entry::default(); PAGE as usize], used: 0 }));
-        let entry = &mut page.entries[(object % PAGE) as usize];
-        page.used += u32::from(entry.len == 0);
-        entry
+        &mut page.entries[(object % PAGE) as usize]
+    }
+
+    /// The entry of an object that is about to get bytes, which may be new. Apart from [`Table::entry_mut`]
+    /// because the count of a page is far from most of its entries.
+    fn entry_to_fill(&mut self, object: u64) -> &mut Entry {
+        if self.entry_mut(object).len == 0
+            && let Some(page) = self.pages.get_mut(&(object / PAGE))
+        {
+            page.used += 1;
+        }
+        self.entry_mut(object)
     }
 
     /// Length of an object in bytes; 0 if there is none.
@@ -95,7 +104,7 @@ impl Table {
 
     /// Adds `len` bytes to an object, all of them read, and makes it if need be.
     pub fn grow(&mut self, object: u64, len: u32) {
-        let entry = self.entry_mut(object);
+        let entry = self.entry_to_fill(object);
         let revived = if entry.live == 0 { entry.len() } else { 0 };
         entry.len += len;
         entry.live += len;
@@ -105,7 +114,7 @@ impl Table {
 
     /// Makes an object of which nothing is read yet.
     pub fn declare(&mut self, object: u64, len: u32) {
-        self.entry_mut(object).len = len | LISTED;
+        self.entry_to_fill(object).len = len | LISTED;
         self.dead.push(object);
     }
 
@@ -120,15 +129,14 @@ impl Table {
 
     /// `len` bytes of an object are read no more. An object of which nothing is read becomes garbage.
     pub fn release(&mut self, object: u64, len: u32) {
+        self.live -= u64::from(len);
         let entry = self.entry_mut(object);
         entry.live -= len;
-        let (left, whole) = (entry.live, entry.len());
-        let listed = entry.len & LISTED != 0;
-        self.live -= u64::from(len);
-        if left == 0 {
+        if entry.live == 0 {
+            let (whole, listed) = (entry.len(), entry.len & LISTED != 0);
+            entry.len |= LISTED;
             self.stored -= u64::from(whole);
             if !listed {
-                self.entry_mut(object).len |= LISTED;
                 self.dead.push(object);
             }
         }

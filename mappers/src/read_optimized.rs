@@ -10,9 +10,8 @@
 //! dirty before, and clean after; dirty ranges are read from level 0, and repaired from there.
 
 use crate::balanced::{BUCKET, SHIFTS};
-use crate::extents::{Extent, Extents};
 use crate::plan::end_of;
-use crate::record::MAX_EXTENT;
+use crate::ranges::Ranges;
 use crate::tiling::Tiling;
 use crate::{Facts, MAX_FILE, Mapper, Object, Objects, OptionSpec, Options, Plan, PlanError};
 use crate::{Record, RecordError, SpecError, Standing, Usage, show_size};
@@ -35,16 +34,20 @@ crate::registry::registry_entry!(
     |options: &Options| ReadOptimized::from_options(options)
 );
 
-/// States of a range in the index, in place of object numbers.
-const DIRTY: u64 = 1;
-/// Two writes were under way at once, so their replicas may differ though both are complete.
-const CONTESTED: u64 = 2;
+/// Why the replicas of a range may differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// A write is under way.
+    Dirty,
+    /// Two were under way at once, or one has been given up: not even a completed write makes them the same.
+    Contested,
+}
 
 /// Replicas of several granularities.
 pub struct ReadOptimized {
     levels: Vec<Tiling>,
-    /// Ranges whose replicas may differ, in pieces of at most [`MAX_EXTENT`] bytes.
-    dirty: Extents,
+    /// Ranges whose replicas may differ.
+    dirty: Ranges<State>,
     step: u8,
 }
 
@@ -57,7 +60,7 @@ impl ReadOptimized {
             shifted: i % 2 == 1,
             level: level + u32::from(i),
         };
-        ReadOptimized { levels: (0..space).map(tiling).collect(), dirty: Extents::new(), step }
+        ReadOptimized { levels: (0..space).map(tiling).collect(), dirty: Ranges::default(), step }
     }
 
     fn from_options(options: &Options) -> Result<ReadOptimized, SpecError> {
@@ -83,7 +86,7 @@ impl ReadOptimized {
 
     fn is_clean(&self, offset: u64, end: u64) -> bool {
         let mut clean = true;
-        self.dirty.walk(offset, end, |_| {
+        self.dirty.walk(offset, end, |_, _, _| {
             clean = false;
             false
         });
@@ -95,35 +98,30 @@ impl ReadOptimized {
         self.levels.len() > 1
     }
 
-    fn mark(&mut self, from: u64, to: u64, state: u64) {
-        let mut offset = from;
-        while offset < to {
-            let len = (to - offset).min(MAX_EXTENT);
-            self.dirty.insert(Extent { offset, len: len as u32, at: 0, object: state }, |_, _| ());
-            offset += len;
-        }
-    }
-
     /// A write begins: what is dirty already becomes contested.
     fn begin(&mut self, offset: u64, end: u64) {
         let mut twice = Vec::new();
-        self.dirty.overlapping(offset, end, |e| twice.push((e.offset, e.end())));
-        self.mark(offset, end, DIRTY);
+        self.dirty.walk(offset, end, |from, to, _| {
+            twice.push((from, to));
+            true
+        });
+        self.dirty.set(offset, end, State::Dirty);
         for (from, to) in twice {
-            self.mark(from, to, CONTESTED);
+            self.dirty.set(from, to, State::Contested);
         }
     }
 
     /// A write is complete: what is contested stays.
     fn finish(&mut self, offset: u64, end: u64) {
         let mut clean = Vec::new();
-        self.dirty.overlapping(offset, end, |e| {
-            if e.object == DIRTY {
-                clean.push((e.offset, e.end()));
+        self.dirty.walk(offset, end, |from, to, state| {
+            if state == State::Dirty {
+                clean.push((from, to));
             }
+            true
         });
         for (from, to) in clean {
-            self.dirty.remove(from, to, |_, _| ());
+            self.dirty.clear(from, to);
         }
     }
 }
@@ -197,10 +195,10 @@ impl Mapper for ReadOptimized {
         match *record {
             Record::Dirty { offset, len } => self.begin(offset, offset + len),
             Record::Clean { offset, len } => self.finish(offset, offset + len),
-            Record::Contested { offset, len } => self.mark(offset, offset + len, CONTESTED),
-            Record::Repaired { offset, len } => self.dirty.remove(offset, offset + len, |_, _| ()),
+            Record::Contested { offset, len } => self.dirty.set(offset, offset + len, State::Contested),
+            Record::Repaired { offset, len } => self.dirty.clear(offset, offset + len),
             // Beyond the end no level has anything.
-            Record::Truncate { size } => self.dirty.remove(size, MAX_FILE, |_, _| ()),
+            Record::Truncate { size } => self.dirty.clear(size, MAX_FILE),
             _ => return Err(RecordError::NotMine { mapper: NAME, kind: record.kind() }),
         }
         Ok(())
@@ -220,45 +218,46 @@ impl Mapper for ReadOptimized {
         plan: &mut Plan,
     ) -> Result<bool, PlanError> {
         let mut first = None;
-        self.dirty.walk(0, MAX_FILE, |e| {
-            first = Some((e.offset, e.end()));
+        self.dirty.walk(0, MAX_FILE, |from, to, _| {
+            first = Some((from, to));
             false
         });
         let Some((offset, end)) = first else { return Ok(false) };
-        let end = end.min(offset.saturating_add(budget.max(1)));
         plan.exclusive = true;
-        let within = end.min(facts.size);
-        if offset < within {
-            self.levels[0].plan_read(facts, offset, within, plan);
-            plan.reads.append(&mut plan.pieces);
+        let end = if offset < facts.size {
+            let end = end.min(facts.size).min(offset.saturating_add(budget.max(1)));
+            let pieces = plan.pieces.len();
+            self.levels[0].plan_read(facts, offset, end, plan);
+            plan.reads.extend(plan.pieces.drain(pieces..));
             for tiling in &self.levels[1..] {
-                tiling.plan_write(NAME, facts, offset, within - offset, plan)?;
+                tiling.plan_write(NAME, facts, offset, end - offset, plan)?;
             }
-        }
-        if end > facts.size {
+            end
+        } else {
             // A write that was never completed may have left bytes behind the end of the file.
-            let until = Facts { size: end, ..*facts };
-            self.cut(&until, facts.size.max(offset), plan);
-        }
+            self.cut(&Facts { size: end, ..*facts }, offset, plan);
+            end
+        };
         plan.records.push(Record::Repaired { offset, len: end - offset });
         Ok(true)
     }
 
     fn snapshot(&self, out: &mut Vec<Record>) {
-        self.dirty.overlapping(0, MAX_FILE, |e| {
-            let (offset, len) = (e.offset, e.len.into());
-            out.push(match e.object {
-                DIRTY => Record::Dirty { offset, len },
-                _ => Record::Contested { offset, len },
+        self.dirty.walk(0, MAX_FILE, |offset, end, state| {
+            let len = end - offset;
+            out.push(match state {
+                State::Dirty => Record::Dirty { offset, len },
+                State::Contested => Record::Contested { offset, len },
             });
+            true
         });
     }
 
     fn reset(&mut self) {
-        self.dirty.clear();
+        self.dirty.reset();
     }
 
     fn usage(&self) -> Usage {
-        Usage { extents: self.dirty.len() as u64, memory: self.dirty.memory() as u64, ..Usage::default() }
+        Usage { extents: self.dirty.len() as u64, ..Usage::default() }
     }
 }

@@ -77,15 +77,17 @@ pub(crate) struct Use {
     called: Option<(LayoutKind, u8)>,
     times: u32,
     patience: u32,
-}
-
-impl Default for Use {
-    fn default() -> Self {
-        Use { reads: 0, writes: 0, classes: [0; CLASSES], called: None, times: 0, patience: PATIENCE }
-    }
+    /// The least bucket, as a binary logarithm.
+    least: u8,
 }
 
 impl Use {
+    /// Of a file that begins with buckets of `1 << shift` bytes.
+    pub fn new(shift: u8) -> Use {
+        let least = shift.min(SHIFTS.0);
+        Use { reads: 0, writes: 0, classes: [0; CLASSES], called: None, times: 0, patience: PATIENCE, least }
+    }
+
     /// Takes in a record.
     pub fn add(&mut self, reads: u32, writes: u32, class: u8) {
         let part = |n: u64| n - n / 4;
@@ -130,7 +132,7 @@ impl Use {
         } else {
             LayoutKind::Balanced
         };
-        let fitting = ninth_tenth(&self.classes).clamp(SHIFTS.0, SHIFTS.1);
+        let fitting = ninth_tenth(&self.classes).clamp(self.least, SHIFTS.1);
         // Only a layout with buckets minds their size, and the same one only if they are far off.
         if new == kind && (new == LayoutKind::Write || fitting.abs_diff(shift) < FAR) {
             return None;
@@ -158,7 +160,7 @@ mod tests {
 
     /// The layouts that a file comes to whose records are these, from `balanced` with buckets of 1 MiB.
     fn walk(records: impl IntoIterator<Item = (u32, u32, u8)>) -> Vec<(LayoutKind, u8)> {
-        let (mut seen, mut now, mut way) = (Use::default(), (Balanced, 20), Vec::new());
+        let (mut seen, mut now, mut way) = (Use::new(20), (Balanced, 20), Vec::new());
         for (reads, writes, class) in records {
             seen.add(reads, writes, class);
             seen.choose(now.0, now.1);
