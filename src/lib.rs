@@ -19,6 +19,7 @@ mod journal_damage_tests;
 #[cfg(test)]
 #[path = "journal/tests.rs"]
 mod journal_tests;
+pub mod mapper_plugins;
 pub mod namespace;
 pub mod report;
 mod spin;

@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/design.md",
     "docs/crates.md",
     "docs/stores.md",
+    "docs/mappers.md",
     "CHANGELOG.md",
 ];
 /// What a path of this repository begins with.

@@ -23,7 +23,9 @@ pub use extents::{Extent, Extents};
 pub use key::{KeyError, key, key_into, parse_key, prefix};
 pub use mapper::{Mapper, Op, Standing, Usage};
 pub use options::{OptionSpec, Options, SpecError, show_size, size};
-pub use plan::{Facts, Guard, How, MAX_FILE, MAX_NUMBER, Object, Objects, Piece, Plan, PlanError, Store};
+pub use plan::{
+    Facts, Guard, How, MAX_FILE, MAX_NUMBER, Object, Objects, Piece, Plan, PlanError, Store, end_of,
+};
 pub use record::{LayoutKind, Record, RecordError, Stage};
 pub use registry::{Maker, Registry};
 pub use router::{Place, Router};

@@ -220,9 +220,9 @@ pub enum PlanError {
     },
 }
 
-/// The end of a request, if it lies within a file. 0 bytes anywhere are right.
+/// The end of a request in bytes, if it lies within a file. 0 bytes anywhere are right.
 #[inline]
-pub(crate) fn end_of(offset: u64, len: u64) -> Result<u64, PlanError> {
+pub fn end_of(offset: u64, len: u64) -> Result<u64, PlanError> {
     match offset.checked_add(len) {
         Some(end) if end <= MAX_FILE || len == 0 => Ok(end),
         _ => Err(PlanError::OutOfRange { offset, len }),

@@ -159,13 +159,16 @@ pub const CONFIG: &str = "IRIS_CONFIG";
 pub const DISABLE: &str = "IRIS_DISABLE";
 /// Where the command `iris` finds libiris.so.
 pub const LIBRARY: &str = "IRIS_LIBRARY";
+/// Where mappers of third parties are.
+pub const MAPPER_PATH: &str = crate::mapper_plugins::VARIABLE;
 
 /// The variables that are no key of the file.
-pub static VARIABLES: [(&str, &str); 4] = [
+pub static VARIABLES: [(&str, &str); 5] = [
     (MOUNT, "The directories to accelerate: DIR[,key=value…][:DIR2…]."),
     (CONFIG, "The TOML file."),
     (DISABLE, "1 switches Iris off: nothing is mounted and nothing else is read."),
     (LIBRARY, "Where `iris run` finds libiris.so."),
+    (MAPPER_PATH, "Shared libraries with mappers of third parties, and folders of them: PATH[:PATH2…]."),
 ];
 
 /// The key with this name in the file.

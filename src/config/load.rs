@@ -94,7 +94,7 @@ impl Config {
                         builder.mount_entry(text, site)?;
                     }
                 }
-                keys::CONFIG | keys::DISABLE | keys::LIBRARY => {}
+                keys::CONFIG | keys::DISABLE | keys::LIBRARY | keys::MAPPER_PATH => {}
                 name => match keys::by_variable(name) {
                     Some(key) => builder.set(key, &v.value, site, Layer::Environment)?,
                     None => builder.unknown_variable(name, site)?,
