@@ -14,3 +14,5 @@ mod limits;
 mod place;
 #[path = "faults/pool.rs"]
 mod pool;
+#[path = "faults/storage.rs"]
+mod storage;

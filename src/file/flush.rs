@@ -25,6 +25,8 @@ use std::sync::atomic::Ordering;
 const MOST_SLICES: usize = 1024;
 /// Bytes from which a flush tells how fast the base is.
 const MEASURED: u64 = 256 << 10;
+/// Writes that pass through when Tier 0 is full of other files, before room is looked for again.
+const FULL_PAUSE: u32 = 32;
 /// Base writes over which the gain of staging is judged.
 const JUDGED: u64 = 64;
 
@@ -217,10 +219,28 @@ impl File {
     ) -> Result<Staged, Errno> {
         // SAFETY: by this function's contract.
         let staged = unsafe { self.stage(fd, at, src, len)? };
-        if staged == Staged::Pass(Bypass::Tier0Full) && self.staged_bytes() > 0 {
-            self.flush()?;
+        if staged == Staged::Pass(Bypass::Tier0Full) {
             // SAFETY: as above.
-            return unsafe { self.stage(fd, at, src, len) };
+            return unsafe { self.stage_in_full(fd, at, src, len) };
+        }
+        Ok(staged)
+    }
+
+    /// As [`File::stage_or_flush`], when there was no room.
+    ///
+    /// # Safety
+    /// As there.
+    #[cold]
+    unsafe fn stage_in_full(&self, fd: i32, at: At, src: *const u8, len: usize) -> Result<Staged, Errno> {
+        let mut staged = Staged::Pass(Bypass::Tier0Full);
+        if self.staged_bytes() > 0 {
+            self.flush()?;
+            // SAFETY: by this function's contract.
+            staged = unsafe { self.stage(fd, at, src, len)? };
+        }
+        if staged == Staged::Pass(Bypass::Tier0Full) {
+            // Looking for room costs more than a write, and others may hold it for long.
+            self.gain.stop(FULL_PAUSE, Bypass::Tier0Full);
         }
         Ok(staged)
     }

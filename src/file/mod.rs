@@ -20,7 +20,7 @@ use crate::tier0::layout::{APPENDED, BLOCK, DAMAGED, PASS, REMOVED, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
 use index::Index;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 pub use find::by_number;
 pub use flush::{ByName, Elsewhere, discard, mark_removed, settle_by_name};
@@ -106,8 +106,8 @@ struct Gain {
     base_writes: AtomicU64,
     /// Writes still to be passed through before staging is tried again.
     pause: AtomicU32,
-    /// The pause is for a file that is mapped, not because staging does not pay.
-    mapped: AtomicBool,
+    /// Why there is a pause.
+    why: AtomicU8,
     /// Length of the next pause.
     next_pause: AtomicU32,
     /// Bytes a second of the last large flush.
@@ -119,7 +119,7 @@ struct Gain {
 impl Gain {
     /// Passes the next `writes` through.
     fn stop(&self, writes: u32, why: Bypass) {
-        self.mapped.store(why == Bypass::Mapped, Ordering::Relaxed);
+        self.why.store(why as u8, Ordering::Relaxed);
         self.pause.store(writes, Ordering::Relaxed);
     }
 
@@ -132,7 +132,9 @@ impl Gain {
         }
         // Of two threads at once one may not count, but none counts below 0.
         let _ = self.pause.compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
-        Some(if self.mapped.load(Ordering::Relaxed) { Bypass::Mapped } else { Bypass::NoGain })
+        let why = self.why.load(Ordering::Relaxed);
+        let known = [Bypass::Mapped, Bypass::Tier0Full].into_iter().find(|b| *b as u8 == why);
+        Some(known.unwrap_or(Bypass::NoGain))
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64};
 /// "IRISPOOL", little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"IRISPOOL");
 /// Version of this layout. Part of the pool's file name, so that versions never meet in one file.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Bytes of a block. 256 KiB is the size from which a write to ext4 runs at full speed (large folios), and four
 /// of them stay inside a second-level cache.
 pub const BLOCK: usize = 256 * 1024;
@@ -51,6 +51,8 @@ pub struct Superblock {
     pub renames: AtomicU64,
     /// Counts insertions of slots: a process that found no slot need not look again while this stands.
     pub inserted: AtomicU64,
+    /// Part of the storage file's name: a pool made anew must not share the blocks of one that processes still map.
+    pub storage_tag: AtomicU64,
 }
 
 /// A process that has staged bytes or holds locks.

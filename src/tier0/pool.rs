@@ -161,11 +161,58 @@ fn private_folder(path: &Path) -> Result<(), PoolError> {
     Ok(())
 }
 
-/// Names of the pool file and of its storage file. The process id namespace is part of it: whether a lock's
-/// owner lives can only be asked within one.
+/// Name of the pool file, and how that of its storage file begins. The process id namespace is part of it: whether a
+/// lock's owner lives can only be asked within one.
 fn file_names() -> (String, String) {
     let ns = sys::statat(libc::AT_FDCWD, c"/proc/self/ns/pid", true).map_or(0, |s| s.st_ino);
-    (format!("pool-v{VERSION}-{ns:x}"), format!("storage-v{VERSION}-{ns:x}"))
+    (format!("pool-v{VERSION}-{ns:x}"), format!("storage-v{VERSION}-{ns:x}-"))
+}
+
+/// Where storage files lie, and how their names begin.
+#[derive(Clone, Debug)]
+struct StorageFiles {
+    folder: PathBuf,
+    prefix: String,
+}
+
+impl StorageFiles {
+    fn path(&self, tag: u64) -> PathBuf {
+        self.folder.join(format!("{}{tag:016x}", self.prefix))
+    }
+
+    /// Makes one of `len` bytes under a name that no other has.
+    fn make(&self, len: u64) -> Result<u64, Errno> {
+        let tag = sys::monotonic_ns().rotate_left(32) ^ u64::from(sys::pid()) << 20 ^ u64::from(sys::tid());
+        let name = c_path(&self.path(tag))?;
+        sys::with_file_size(len, || {
+            let fd = sys::open(&name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+            Ok(rustix::fs::ftruncate(fd.borrow(), len)?)
+        })?;
+        Ok(tag)
+    }
+
+    fn remove(&self, tag: u64) {
+        if let Ok(name) = c_path(&self.path(tag)) {
+            // What cannot be removed only takes room.
+            let _ = rustix::fs::unlink(name.as_c_str());
+        }
+    }
+
+    /// Removes those of pools that are gone: who maps one goes on with it, and nobody else could ever find it.
+    fn keep_only(&self, tag: u64) {
+        let Ok(name) = c_path(&self.folder) else { return };
+        let Ok(folder) = sys::open(&name, OFlags::RDONLY | OFlags::DIRECTORY, 0) else { return };
+        let mut buf = [std::mem::MaybeUninit::<u8>::uninit(); 4096];
+        let mut entries = rustix::fs::RawDir::new(folder.borrow(), &mut buf);
+        while let Some(Ok(entry)) = entries.next() {
+            let theirs = entry.file_name().to_str().ok().and_then(|n| n.strip_prefix(&self.prefix));
+            if let Some(theirs) = theirs.and_then(|t| u64::from_str_radix(t, 16).ok())
+                && theirs != tag
+            {
+                self.remove(theirs);
+            }
+        }
+    }
 }
 
 impl Pool {
@@ -173,35 +220,35 @@ impl Pool {
     pub fn open_or_make(settings: &PoolSettings) -> Result<Pool, PoolError> {
         let folder = folder_for(settings);
         private_folder(&folder)?;
-        let (name, storage_name) = file_names();
+        let (name, prefix) = file_names();
         let path = folder.join(name);
-        let storage_path = match &settings.storage_folder {
+        let storage = match &settings.storage_folder {
             Some(f) if settings.storage >= BLOCK as u64 => {
-                let own = f.join(format!("iris-{}", sys::uid()));
-                private_folder(&own)?;
-                Some(own.join(storage_name))
+                let folder = f.join(format!("iris-{}", sys::uid()));
+                private_folder(&folder)?;
+                Some(StorageFiles { folder, prefix })
             }
             _ => None,
         };
         for _ in 0..3 {
-            match Pool::open(&path, storage_path.as_deref()) {
+            match Pool::open(&path, storage.as_ref()) {
                 Err(PoolError::File { source: Errno(libc::ENOENT), .. }) => {}
                 other => return other,
             }
-            Pool::make(&path, storage_path.as_deref(), settings)?;
+            Pool::make(&path, storage.as_ref(), settings)?;
         }
-        Pool::open(&path, storage_path.as_deref())
+        Pool::open(&path, storage.as_ref())
     }
 
     /// Opens the user's pool if there is one.
     pub fn open_existing(settings: &PoolSettings) -> Result<Option<Pool>, PoolError> {
-        let (name, storage_name) = file_names();
+        let (name, prefix) = file_names();
         let path = folder_for(settings).join(name);
         let storage = settings
             .storage_folder
             .as_ref()
-            .map(|f| f.join(format!("iris-{}", sys::uid())).join(storage_name));
-        match Pool::open(&path, storage.as_deref()) {
+            .map(|f| StorageFiles { folder: f.join(format!("iris-{}", sys::uid())), prefix });
+        match Pool::open(&path, storage.as_ref()) {
             Ok(p) => Ok(Some(p)),
             Err(PoolError::File { source: Errno(libc::ENOENT | libc::ENOTDIR), .. }) => Ok(None),
             Err(e) => Err(e),
@@ -209,18 +256,18 @@ impl Pool {
     }
 
     /// Writes a complete pool under a name of its own, then gives it the common name unless somebody was first.
-    fn make(path: &Path, storage: Option<&Path>, settings: &PoolSettings) -> Result<(), PoolError> {
+    fn make(path: &Path, storage: Option<&StorageFiles>, settings: &PoolSettings) -> Result<(), PoolError> {
         let file = |source| PoolError::File { path: path.to_owned(), source };
         let memory_blocks = (settings.memory / BLOCK as u64).clamp(1, 1 << 20) as u32;
         let storage_blocks =
             if storage.is_some() { (settings.storage / BLOCK as u64).min(1 << 24) as u32 } else { 0 };
         let geometry = Geometry { memory_blocks, blocks: memory_blocks + storage_blocks };
-        if let Some(storage) = storage {
-            let name = c_path(storage).map_err(file)?;
-            let fd = sys::open(&name, OFlags::RDWR | OFlags::CREATE, 0o600).map_err(file)?;
-            rustix::fs::ftruncate(borrow(&fd), u64::from(storage_blocks) * BLOCK as u64)
-                .map_err(|e| file(e.into()))?;
-        }
+        let tag = match storage {
+            Some(storage) => storage
+                .make(u64::from(storage_blocks) * BLOCK as u64)
+                .map_err(|source| PoolError::Folder { path: storage.folder.clone(), source })?,
+            None => 0,
+        };
         let draft = path.with_extension(format!("{}-{}", sys::pid(), sys::tid()));
         let draft_name = c_path(&draft).map_err(file)?;
         let made = sys::with_file_size(geometry.file_len() as u64, || {
@@ -235,6 +282,7 @@ impl Pool {
             sb.blocks.store(geometry.blocks, Ordering::Relaxed);
             sb.memory_blocks.store(memory_blocks, Ordering::Relaxed);
             sb.uid.store(uid, Ordering::Relaxed);
+            sb.storage_tag.store(tag, Ordering::Relaxed);
             sb.check.store(superblock_check(VERSION, geometry.blocks, memory_blocks, uid), Ordering::Relaxed);
             sb.magic.store(MAGIC, Ordering::Release);
             // SAFETY: nobody uses the page after this.
@@ -244,15 +292,19 @@ impl Pool {
         let linked = made.and_then(|()| {
             let name = c_path(path)?;
             match rustix::fs::link(draft_name.as_c_str(), name.as_c_str()) {
-                Ok(()) | Err(rustix::io::Errno::EXIST) => Ok(()),
+                Ok(()) => Ok(true),
+                Err(rustix::io::Errno::EXIST) => Ok(false),
                 Err(e) => Err(Errno::from(e)),
             }
         });
         let _ = rustix::fs::unlink(draft_name.as_c_str());
-        linked.map_err(file)
+        if let Some(storage) = storage {
+            if linked == Ok(true) { storage.keep_only(tag) } else { storage.remove(tag) }
+        }
+        linked.map(drop).map_err(file)
     }
 
-    fn open(path: &Path, storage: Option<&Path>) -> Result<Pool, PoolError> {
+    fn open(path: &Path, storage: Option<&StorageFiles>) -> Result<Pool, PoolError> {
         let file = |source| PoolError::File { path: path.to_owned(), source };
         let damaged = |what| PoolError::Damaged { path: path.to_owned(), what };
         let name = c_path(path).map_err(file)?;
@@ -289,12 +341,16 @@ impl Pool {
             let Some(storage) = storage else {
                 return Err(damaged("it has a storage tier, but tier0.storage_path is not set"));
             };
-            let at = |source| PoolError::File { path: storage.to_owned(), source };
-            let name = c_path(storage).map_err(at)?;
-            let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(at)?;
+            let storage = storage.path(pool.superblock().storage_tag.load(Ordering::Relaxed));
+            let at = |source| PoolError::File { path: storage.clone(), source };
+            let name = c_path(&storage).map_err(at)?;
+            let fd = match sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0) {
+                Err(Errno(libc::ENOENT)) => return Err(damaged("its storage file has been removed")),
+                other => other.map_err(at)?,
+            };
             let st = sys::fstat(fd.raw()).map_err(at)?;
-            if (st.st_size as usize) < storage_blocks * BLOCK {
-                return Err(damaged("its storage file is too short"));
+            if st.st_uid != sys::uid() || (st.st_size as usize) < storage_blocks * BLOCK {
+                return Err(damaged("its storage file is too short, or another user's"));
             }
             pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK).map_err(at)?;
             pool.storage_file = Some(Backing { path: name, id: (st.st_dev, st.st_ino) });
@@ -307,10 +363,11 @@ impl Pool {
         &self.path
     }
 
-    /// Whether the pool file still has its name: without it, later processes would make another pool and not
+    /// Whether the pool's files still have their names: without, later processes would make another pool and not
     /// see what is staged here.
     pub fn still_named(&self) -> bool {
         self.memory_file.as_ref().is_some_and(Backing::is_named)
+            && self.storage_file.as_ref().is_none_or(Backing::is_named)
     }
 
     /// Number and size of blocks.

@@ -18,6 +18,8 @@ pub struct Place {
     pub tier0: PathBuf,
     /// Settings.
     pub setting: Setting,
+    /// Folder and bytes of the storage tier, if there is one.
+    pub storage: Option<(PathBuf, u64)>,
     /// Library under test; `None` runs natively.
     pub library: Option<PathBuf>,
 }
@@ -39,6 +41,7 @@ impl Place {
                 consistency: "posix",
                 settle: "close",
             },
+            storage: None,
             library,
         };
         std::fs::create_dir(&place.mount).expect("a folder");
@@ -61,16 +64,32 @@ impl Place {
         let mut command = Command::new(program());
         bed::clear(&mut command);
         if let Some(library) = &self.library {
-            self.setting.apply(&mut command, &self.mount, &self.tier0);
+            self.apply(&mut command);
             command.env("LD_PRELOAD", library).env("IRIS_LOG", "error");
         }
         command.arg(verb).arg(file).args([size.to_string(), count.to_string()]);
         command
     }
 
+    fn apply(&self, command: &mut Command) {
+        self.setting.apply(command, &self.mount, &self.tier0);
+        if let Some((folder, bytes)) = &self.storage {
+            command.env("IRIS_TIER0_STORAGE_PATH", folder).env("IRIS_TIER0_STORAGE", bytes.to_string());
+        }
+    }
+
+    /// The command `iris` here: what it said, if it succeeded.
+    pub fn iris(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(bed::command());
+        self.apply(&mut command);
+        let out = command.args(arguments).output().expect("iris runs");
+        let said = String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned();
+        if out.status.success() { Ok(said) } else { Err(format!("{}\n{said}", out.status)) }
+    }
+
     /// `iris drain` here.
     pub fn drain(&self) -> Result<(), String> {
-        if self.library.is_some() { self.setting.drain(&self.mount, &self.tier0) } else { Ok(()) }
+        if self.library.is_some() { self.iris(&["drain"]).map(drop) } else { Ok(()) }
     }
 
     /// The pool file.

@@ -6,6 +6,7 @@
  *   worker resync FILE SIZE COUNT           records, fsync; waits for a line; fsync, close
  *   worker check FILE SIZE COUNT            reads and verifies
  *   worker many FOLDER LIMIT COUNT          opens files up to a limit of descriptors, writes and reads each
+ *   worker many-hold FOLDER LIMIT COUNT     waits for a line between writing and reading
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -71,7 +72,7 @@ static void wait_for_line(void)
 		_exit(8);
 }
 
-static int many(const char *folder, unsigned limit, unsigned count)
+static int many(const char *folder, unsigned limit, unsigned count, int hold)
 {
 	struct rlimit l = { limit, limit };
 	say("limit", setrlimit(RLIMIT_NOFILE, &l));
@@ -91,6 +92,8 @@ static int many(const char *folder, unsigned limit, unsigned count)
 				say("write", -1);
 	}
 	say("opened", (long)opened);
+	if (hold)
+		wait_for_line();
 	for (unsigned n = 0; n < opened; n++) {
 		fill(300, n);
 		for (int k = 0; k < 20; k++)
@@ -111,7 +114,9 @@ int main(int argc, char **argv)
 	size_t size = strtoul(argv[3], NULL, 10);
 	unsigned count = (unsigned)atoi(argv[4]);
 	if (!strcmp(argv[1], "many"))
-		return many(argv[2], (unsigned)size, count);
+		return many(argv[2], (unsigned)size, count, 0);
+	if (!strcmp(argv[1], "many-hold"))
+		return many(argv[2], (unsigned)size, count, 1);
 	if (!strcmp(argv[1], "check")) {
 		int fd = open(argv[2], O_RDONLY);
 		if (fd < 0)
