@@ -9,6 +9,7 @@ pub mod config;
 pub mod engine;
 pub mod errno;
 mod file;
+pub mod home;
 mod journal;
 #[cfg(all(test, not(miri)))]
 #[path = "journal/crash_tests.rs"]
@@ -20,7 +21,9 @@ mod journal_damage_tests;
 #[path = "journal/tests.rs"]
 mod journal_tests;
 pub mod mapper_plugins;
+pub mod log;
 pub mod namespace;
+mod own_thread;
 pub mod report;
 mod spin;
 mod sys;

@@ -236,7 +236,7 @@ pub fn fd_link(fd: RawFd, buf: &mut [u8; 32]) -> &CStr {
     use std::io::Write;
     let mut cursor = std::io::Cursor::new(&mut buf[..31]);
     // Ten digits always fit the 31 bytes, so the write cannot fail; a short name would only make an open fail.
-    let _ = write!(cursor, "/proc/self/fd/{fd}");
+    let _ = write!(cursor, "/proc/thread-self/fd/{fd}");
     let end = cursor.position() as usize;
     buf[end] = 0;
     CStr::from_bytes_until_nul(buf).unwrap_or(c"/proc/self/fd")
@@ -391,6 +391,15 @@ pub fn with_write_permission<T>(fd: RawFd, f: impl FnOnce() -> Result<T>) -> Res
     result
 }
 
+/// As [`with_write_permission`], for a file by name.
+pub fn with_write_permission_at<T>(path: &CStr, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let mode = statat(libc::AT_FDCWD, path, true)?.st_mode & 0o7777;
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode | 0o200))?;
+    let result = f();
+    rustix::fs::chmod(path, Mode::from_raw_mode(mode))?;
+    result
+}
+
 /// lseek with SEEK_DATA or SEEK_HOLE.
 pub fn seek_sparse(fd: RawFd, offset: u64, whence: i32) -> Result<u64> {
     let from = if whence == libc::SEEK_DATA { SeekFrom::Data(offset) } else { SeekFrom::Hole(offset) };
@@ -400,4 +409,32 @@ pub fn seek_sparse(fd: RawFd, offset: u64, whence: i32) -> Result<u64> {
 /// ftruncate.
 pub fn ftruncate(fd: RawFd, len: u64) -> Result<()> {
     Ok(rustix::fs::ftruncate(borrow(fd), len)?)
+}
+
+/// Takes the bytes of a range out of a file, which then reads as zeros there and takes no room.
+pub fn punch(fd: RawFd, offset: u64, len: u64) -> Result<()> {
+    let mode = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+    Ok(rustix::fs::fallocate(borrow(fd), mode, offset, len)?)
+}
+
+/// An exclusive flock, given back when dropped: closing the descriptor would not do where the file is mapped.
+pub struct Locked(RawFd);
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Cannot fail on a descriptor that has the lock.
+        let _ = rustix::fs::flock(borrow(self.0), rustix::fs::FlockOperation::Unlock);
+    }
+}
+
+/// Waits for an exclusive flock. Drop the answer before the descriptor is closed.
+pub fn lock_exclusive(fd: RawFd) -> Result<Locked> {
+    rustix::fs::flock(borrow(fd), rustix::fs::FlockOperation::LockExclusive)?;
+    Ok(Locked(fd))
+}
+
+/// Closes a number of the calling thread's own table.
+pub fn close_number(fd: RawFd) {
+    // SAFETY: the caller gives the number up.
+    unsafe { rustix::io::close(fd) }
 }

@@ -1,0 +1,355 @@
+//! The control file of an anchor whose bytes live in a store: which granules of the file lie in the anchor, and
+//! which of those are newer than the store. Owns the layout of that file and its bits; what is done about them is
+//! [`super::resident`]'s business.
+//!
+//! A control file is mapped shared by every process that has the file open, and never kept open. It is sparse: a page
+//! of bits is reserved before it is first touched, because on a full file system a page fault is SIGBUS.
+
+use crate::errno::Errno;
+use crate::sys;
+use rustix::fs::OFlags;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Bytes of a file that one bit stands for. Smaller costs a request to the store for each few pages that a program
+/// reads; larger makes a program that reads here and there wait for bytes it does not want.
+pub const GRANULE: u64 = 64 << 10;
+
+/// "IRISCTL" and the version of the layout.
+const MAGIC: u64 = u64::from_le_bytes(*b"IRISCTL\x01");
+/// Where the bits begin.
+const BITS: usize = 4096;
+/// Granules of one group of words.
+const GROUP: u64 = 64;
+/// Bytes of one group: present, dirty, again, and one word unused.
+const GROUP_BYTES: usize = 32;
+/// Bytes of the bits of the longest file ([`crate::file::FARTHEST`]).
+const BITS_BYTES: usize = (crate::file::FARTHEST / GRANULE / GROUP) as usize * GROUP_BYTES;
+const PAGE: usize = 4096;
+const MAP: usize = BITS + BITS_BYTES;
+/// Words of the map of reserved pages.
+const RESERVED_WORDS: usize = BITS_BYTES / PAGE / 64;
+
+/// The file has changed in a way that its bits do not tell (its length, or it is new).
+pub const CHANGED: u32 = 1;
+/// The kernel reads the file where no hook sees it: none of it may leave the anchor.
+pub const LOOSE: u32 = 2;
+/// The kernel writes to the file where no hook sees it: all of it counts as dirty.
+pub const WILD: u32 = 8;
+/// The file has lost its last name: its objects go with the last process that has it open.
+pub const UNLINKED: u32 = 4;
+
+/// No truncation since the file was last settled.
+pub const NO_CUT: u64 = u64::MAX;
+
+/// The head of a control file.
+#[repr(C)]
+pub struct Head {
+    magic: AtomicU64,
+    /// A lock of Tier 0's kind, around everything that changes bits and bytes together.
+    pub lock: AtomicU64,
+    /// Inode number and time of birth of the anchor, to tell it from its inode's next owner.
+    ino: AtomicU64,
+    born: AtomicU64,
+    /// Counts removals of bytes from the anchor: a read that spans one must look again.
+    pub generation: AtomicU64,
+    /// Bytes from here on are not the store's: what is not present there reads as zeros.
+    pub home_len: AtomicU64,
+    /// Up to where the store may hold bytes of the file.
+    pub stored_len: AtomicU64,
+    /// The shortest length that the file has had since it was settled; [`NO_CUT`] when it was not cut.
+    pub cut_at: AtomicU64,
+    /// Held while the file is sent home, of which one runs at a time on the node.
+    pub settle_lock: AtomicU64,
+    /// [`CHANGED`], [`LOOSE`], [`WILD`], [`UNLINKED`].
+    pub flags: AtomicU32,
+    _pad: AtomicU32,
+    /// The file's identity in its store.
+    pub id: [AtomicU64; 2],
+    /// The version that the store had when it was last looked at (Redis), or the hash of its tag (S3).
+    pub version: AtomicU64,
+    /// No bit was ever set for granules from here on.
+    pub high: AtomicU64,
+    /// Counts settlings, for those who wait for one.
+    pub settled: AtomicU64,
+    reserved: [AtomicU64; RESERVED_WORDS],
+    /// The store's tag of the whole object (S3): length and bytes.
+    pub tag_len: AtomicU32,
+    tag: [std::sync::atomic::AtomicU8; 124],
+    /// Processes that have the file open, each a word of the table of processes (lock::Owner without thread); 0 free.
+    pub openers: [AtomicU64; 64],
+}
+
+const _: () = assert!(std::mem::size_of::<Head>() <= BITS);
+
+/// Which of a granule's bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bit {
+    /// The anchor holds the granule.
+    Present,
+    /// The anchor's bytes are newer than the store's.
+    Dirty,
+    /// Written again since an upload of it began.
+    Again,
+}
+
+/// A mapped control file.
+pub struct Control {
+    map: *mut u8,
+    path: std::ffi::CString,
+}
+
+// SAFETY: the mapping is shared memory, reached through atomics only, for as long as the value lives.
+unsafe impl Send for Control {}
+// SAFETY: as above.
+unsafe impl Sync for Control {}
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        // SAFETY: nobody has a reference into the mapping when its owner is dropped.
+        unsafe { sys::unmap(self.map, MAP) };
+    }
+}
+
+/// What an open of a control file found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The anchor's own.
+    Known,
+    /// None, or that of an earlier owner of the inode: it is empty, with a fresh identity.
+    Fresh,
+}
+
+impl Control {
+    /// Maps the control file at `path` for the anchor with inode number `ino`, born at `born`; made where there is
+    /// none. With `fresh` 0 a missing one is an error instead.
+    pub fn open(path: &CStr, ino: u64, born: u64, fresh: [u64; 2]) -> Result<(Control, Found), Errno> {
+        let make = fresh != [0, 0];
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | if make { OFlags::CREATE } else { OFlags::empty() };
+        let fd = sys::open(path, flags, 0o600)?;
+        let _alone = sys::lock_exclusive(fd.raw())?;
+        let size = sys::fstat(fd.raw())?.st_size as usize;
+        if size < MAP {
+            if !make {
+                return Err(Errno(libc::ENOENT));
+            }
+            sys::ftruncate(fd.raw(), MAP as u64)?;
+            sys::reserve(fd.raw(), 0, BITS as u64)?;
+        }
+        let control = Control { map: sys::map_shared(fd.raw(), MAP)?, path: path.to_owned() };
+        let head = control.head();
+        let same = |mine: u64, theirs: &AtomicU64| {
+            let theirs = theirs.load(Ordering::Acquire);
+            mine == theirs || mine == 0 || theirs == 0
+        };
+        if head.magic.load(Ordering::Acquire) == MAGIC && same(born, &head.born) && same(ino, &head.ino) {
+            return Ok((control, Found::Known));
+        }
+        if !make {
+            return Err(Errno(libc::ENOENT));
+        }
+        // An earlier file's: its bits are dropped with the pages that hold them.
+        sys::ftruncate(fd.raw(), 0)?;
+        sys::ftruncate(fd.raw(), MAP as u64)?;
+        sys::reserve(fd.raw(), 0, BITS as u64)?;
+        head.ino.store(ino, Ordering::Relaxed);
+        head.born.store(born, Ordering::Relaxed);
+        head.cut_at.store(NO_CUT, Ordering::Relaxed);
+        head.flags.store(CHANGED, Ordering::Relaxed);
+        head.id[0].store(fresh[0], Ordering::Relaxed);
+        head.id[1].store(fresh[1], Ordering::Relaxed);
+        head.magic.store(MAGIC, Ordering::Release);
+        Ok((control, Found::Fresh))
+    }
+
+    /// Where it lies.
+    pub fn path(&self) -> &CStr {
+        &self.path
+    }
+
+    /// The head.
+    #[inline]
+    pub fn head(&self) -> &Head {
+        // SAFETY: the mapping is at least a head long, page aligned, and all atomics.
+        unsafe { &*self.map.cast::<Head>() }
+    }
+
+    /// The tag kept for the whole object.
+    pub fn tag(&self) -> Option<String> {
+        let head = self.head();
+        let len = head.tag_len.load(Ordering::Acquire) as usize;
+        let bytes: Vec<u8> = head.tag.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
+        String::from_utf8(bytes).ok().filter(|t| !t.is_empty())
+    }
+
+    /// Keeps a tag; one that is too long is not kept, and then never matches.
+    pub fn set_tag(&self, tag: Option<&str>) {
+        let head = self.head();
+        let bytes = tag.map_or(&b""[..], str::as_bytes);
+        let bytes = if bytes.len() > head.tag.len() { &b""[..] } else { bytes };
+        head.tag_len.store(0, Ordering::Release);
+        for (to, from) in head.tag.iter().zip(bytes) {
+            to.store(*from, Ordering::Relaxed);
+        }
+        head.tag_len.store(bytes.len() as u32, Ordering::Release);
+    }
+
+    /// The words of the group that holds granule `g`: present, dirty, again. `None` where no bit was ever set.
+    #[inline]
+    fn words(&self, g: u64) -> Option<&[AtomicU64; 3]> {
+        let at = (g / GROUP) as usize * GROUP_BYTES;
+        let page = at / PAGE;
+        let reserved = self.head().reserved.get(page / 64)?.load(Ordering::Acquire);
+        if reserved >> (page % 64) & 1 == 0 {
+            return None;
+        }
+        // SAFETY: within the mapping (`reserved` has a bit for each of its pages), and backed by reserved storage.
+        Some(unsafe { &*self.map.add(BITS + at).cast::<[AtomicU64; 3]>() })
+    }
+
+    /// Makes the bits of the granules `from..to` usable.
+    pub fn reserve(&self, from: u64, to: u64) -> Result<(), Errno> {
+        let page_of = |g: u64| (g / GROUP) as usize * GROUP_BYTES / PAGE;
+        for page in page_of(from)..=page_of(to.max(from + 1) - 1) {
+            let word = self.head().reserved.get(page / 64).ok_or(Errno(libc::EFBIG))?;
+            if word.load(Ordering::Acquire) >> (page % 64) & 1 == 0 {
+                let fd = sys::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
+                sys::reserve(fd.raw(), (BITS + page * PAGE) as u64, PAGE as u64)?;
+                word.fetch_or(1 << (page % 64), Ordering::AcqRel);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a bit is set.
+    #[inline]
+    pub fn has(&self, bit: Bit, g: u64) -> bool {
+        self.words(g).is_some_and(|w| w[bit as usize].load(Ordering::Acquire) >> (g % GROUP) & 1 == 1)
+    }
+
+    /// Sets a bit for the granules `from..to`, whose words are reserved.
+    pub fn set(&self, bit: Bit, from: u64, to: u64) {
+        self.head().high.fetch_max(to, Ordering::AcqRel);
+        self.each_mask(from, to, |words, mask| {
+            words[bit as usize].fetch_or(mask, Ordering::AcqRel);
+        });
+    }
+
+    /// Clears a bit for the granules `from..to`.
+    pub fn clear(&self, bit: Bit, from: u64, to: u64) {
+        self.each_mask(from, to, |words, mask| {
+            words[bit as usize].fetch_and(!mask, Ordering::AcqRel);
+        });
+    }
+
+    /// Clears all bits of the granules from `from` on.
+    pub fn clear_from(&self, from: u64) {
+        let high = self.head().high.load(Ordering::Acquire);
+        for bit in [Bit::Present, Bit::Dirty, Bit::Again] {
+            self.clear(bit, from, high);
+        }
+    }
+
+    /// Clears `Dirty` of those granules of `from..to` that were not written again.
+    pub fn settle_bits(&self, from: u64, to: u64) {
+        self.each_mask(from, to, |words, mask| {
+            let again = words[Bit::Again as usize].load(Ordering::Acquire);
+            words[Bit::Dirty as usize].fetch_and(!(mask & !again), Ordering::AcqRel);
+        });
+    }
+
+    fn each_mask(&self, from: u64, to: u64, mut f: impl FnMut(&[AtomicU64; 3], u64)) {
+        let mut g = from;
+        while g < to {
+            let end = to.min((g / GROUP + 1) * GROUP);
+            let mask = (u64::MAX >> (63 - (end - 1) % GROUP)) & (u64::MAX << (g % GROUP));
+            if let Some(words) = self.words(g) {
+                f(words, mask);
+            }
+            g = end;
+        }
+    }
+
+    /// The first run of granules in `from..to` whose bit is `wanted`.
+    pub fn run(&self, bit: Bit, wanted: bool, from: u64, to: u64) -> Option<(u64, u64)> {
+        let start = self.seek(bit, wanted, from, to)?;
+        Some((start, self.seek(bit, !wanted, start, to).unwrap_or(to)))
+    }
+
+    fn seek(&self, bit: Bit, wanted: bool, from: u64, to: u64) -> Option<u64> {
+        let mut g = from;
+        while g < to {
+            let word = self.words(g).map_or(0, |w| w[bit as usize].load(Ordering::Acquire));
+            let word = if wanted { word } else { !word } & (u64::MAX << (g % GROUP));
+            if word != 0 {
+                let found = g / GROUP * GROUP + u64::from(word.trailing_zeros());
+                return (found < to).then_some(found);
+            }
+            g = (g / GROUP + 1) * GROUP;
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::ffi::CString;
+    use std::os::unix::ffi::OsStrExt;
+
+    fn control(dir: &tempfile::TempDir) -> Control {
+        let path = CString::new(dir.path().join("c").as_os_str().as_bytes()).unwrap();
+        Control::open(&path, 7, 9, [1, 2]).unwrap().0
+    }
+
+    #[test]
+    fn bits_keep_to_their_granules() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        assert!(!c.has(Bit::Present, 5));
+        c.reserve(3, 200).unwrap();
+        c.set(Bit::Present, 3, 130);
+        assert_eq!(c.run(Bit::Present, true, 0, 1000), Some((3, 130)));
+        assert_eq!(c.run(Bit::Present, false, 3, 1000), Some((130, 1000)));
+        assert_eq!(c.run(Bit::Dirty, true, 0, 1000), None);
+        c.clear(Bit::Present, 64, 128);
+        assert_eq!(c.run(Bit::Present, false, 3, 1000), Some((64, 128)));
+        assert_eq!(c.run(Bit::Present, true, 64, 1000), Some((128, 130)));
+    }
+
+    #[test]
+    fn granules_far_out_are_reserved_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        let far = crate::file::FARTHEST / GRANULE - 1;
+        c.reserve(far, far + 1).unwrap();
+        c.set(Bit::Dirty, far, far + 1);
+        assert_eq!(c.run(Bit::Dirty, true, 0, far + 1), Some((far, far + 1)));
+        assert_eq!(c.reserve(far + 1, far + 2), Err(Errno(libc::EFBIG)));
+    }
+
+    #[test]
+    fn what_was_written_again_stays_dirty() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        c.reserve(0, 64).unwrap();
+        c.set(Bit::Dirty, 0, 10);
+        c.set(Bit::Again, 4, 5);
+        c.settle_bits(0, 10);
+        assert_eq!(c.run(Bit::Dirty, true, 0, 64), Some((4, 5)));
+    }
+
+    #[test]
+    fn the_next_owner_of_an_inode_starts_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        c.reserve(0, 64).unwrap();
+        c.set(Bit::Present, 0, 10);
+        let path = c.path().to_owned();
+        assert_eq!(Control::open(&path, 7, 9, [5, 5]).unwrap().1, Found::Known);
+        let (d, found) = Control::open(&path, 7, 10, [5, 5]).unwrap();
+        assert_eq!(found, Found::Fresh);
+        assert!(!d.has(Bit::Present, 3));
+        assert_eq!(d.head().id[0].load(Ordering::Relaxed), 5);
+    }
+}

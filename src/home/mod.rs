@@ -1,0 +1,211 @@
+//! Homes on stores: files whose bytes, once settled, are objects. Owns a home's store, its shadow tree of anchors and
+//! the control files beside it, and the room that anchors may take on this node. Works below `file` (which decides
+//! what a read returns) and above the stores (which know objects only).
+//!
+//! An anchor is a real file of the shadow tree with the virtual file's length, modes and times. It is a sparse cache
+//! of the file's bytes: [`resident`] fetches what is read and sends what was written.
+
+mod ahead;
+mod attributes;
+pub mod control;
+pub mod placement;
+pub mod resident;
+pub mod service;
+
+use crate::errno::Errno;
+use crate::spin::Spin;
+use crate::sys;
+use crate::tier0::pool::Pool;
+use control::{Control, Found, GRANULE};
+use iris_store::{Kind, Store, StoreError};
+use placement::Layout;
+use resident::{Anchor, Resident};
+use std::ffi::CString;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Objects up to this many bytes are put in one request.
+pub const SMALL_OBJECT: u64 = 8 << 20;
+
+/// Opens a home's store. Called on a thread of the service, in each process that needs it.
+pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
+
+/// A home on a store.
+pub struct Home {
+    /// The root of the shadow tree, without a trailing slash.
+    tree: Vec<u8>,
+    /// The folder of the control files, on the same node.
+    controls: Vec<u8>,
+    layout: Layout,
+    opener: Opener,
+    store: Spin<Option<(u32, Arc<dyn Store>)>>,
+    /// Bytes that anchors may hold of what the store has too.
+    room: u64,
+    /// Bytes fetched by this process since it last looked how much the anchors hold.
+    fetched: AtomicU64,
+}
+
+impl Home {
+    /// A home whose anchors lie in `tree`, with control files in `controls`.
+    pub fn new(tree: Vec<u8>, controls: Vec<u8>, layout: Layout, room: u64, opener: Opener) -> Home {
+        Home { tree, controls, layout, opener, store: Spin::new(None), room, fetched: AtomicU64::new(0) }
+    }
+
+    /// How files are laid out in the store.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// The store, opened by the process on first need. On a service thread.
+    ///
+    /// # Errors
+    /// What the store could not be opened for; it is logged.
+    pub fn store(&self) -> Result<Arc<dyn Store>, Errno> {
+        debug_assert!(service::is_mine(), "stores are talked to on the service's threads");
+        let mut slot = self.store.lock().ok_or(Errno(libc::EDEADLK))?;
+        let pid = sys::pid();
+        if let Some((owner, store)) = slot.as_ref()
+            && *owner == pid
+        {
+            return Ok(store.clone());
+        }
+        let store = (self.opener)().map_err(|e| failed(&e))?;
+        // A parent's store is the parent's: its locks may be held by threads that do not exist here.
+        std::mem::forget(slot.replace((pid, store.clone())));
+        Ok(store)
+    }
+
+    /// The file behind an anchor that the program has open as `fd`.
+    pub fn resident(&'static self, fd: i32, pool: &'static Pool) -> Result<Arc<Resident>, Errno> {
+        let st = sys::fstat(fd)?;
+        let born = sys::birth(fd, st.st_ino);
+        let path = self.control_path(st.st_ino)?;
+        let (control, found) = Control::open(&path, st.st_ino, born, fresh_id())?;
+        if found == Found::Fresh && st.st_size > 0 {
+            // A file that the shadow tree had before Iris knew it (made by other means): all of it is new to the store.
+            let end = (st.st_size as u64).div_ceil(GRANULE);
+            control.reserve(0, end)?;
+            control.set(control::Bit::Present, 0, end);
+            control.set(control::Bit::Dirty, 0, end);
+        }
+        Ok(Arc::new(Resident::new(self, control, pool)))
+    }
+
+    fn control_path(&self, ino: u64) -> Result<CString, Errno> {
+        let mut path = self.controls.clone();
+        path.extend_from_slice(format!("/{ino:016x}").as_bytes());
+        CString::new(path).map_err(|_| Errno(libc::EINVAL))
+    }
+
+    /// The key of the object that a file is, in [`Layout::Whole`]: its name in the shadow tree.
+    fn key_of(&self, own: &ServiceFd) -> Result<Vec<u8>, Errno> {
+        let mut buf = [0u8; 4096];
+        let name = sys::name_of(own.raw(), &mut buf)?;
+        if sys::fstat(own.raw())?.st_nlink == 0 {
+            return Err(Errno(libc::ENOENT));
+        }
+        let below = name.strip_prefix(&self.tree[..]).and_then(|n| n.strip_prefix(b"/"));
+        Ok(self.layout.whole_key(below.ok_or(Errno(libc::ENOENT))?))
+    }
+
+    /// A file's bytes and length are in the store. On a service thread.
+    fn settled(&self, _file: &Resident, _own: &ServiceFd, _len: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn fetched(&self, bytes: u64) {
+        self.fetched.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// After a fetch: when this process has fetched a quarter of what anchors may hold, its own file gives way.
+    fn make_room(&self, file: &Resident, own: &ServiceFd, keep: Range<u64>) {
+        let quarter = self.room / 4;
+        if self.fetched.load(Ordering::Relaxed) < quarter {
+            return;
+        }
+        self.fetched.store(0, Ordering::Relaxed);
+        // What a reader has asked for, and what was fetched ahead of it, stays.
+        let keep = keep.start.saturating_sub(ahead::MOST)..keep.end + ahead::MOST;
+        if let Ok(st) = sys::fstat(own.raw())
+            && st.st_blocks as u64 * 512 > quarter
+            && let Err(e) = file.evict(own, keep, st.st_blocks as u64 * 512 - quarter)
+        {
+            crate::log::say(2, || format!("giving room back: {e}"));
+        }
+    }
+}
+
+/// An identity for a new file: it must be unlike any other's on any node that shares the store.
+fn fresh_id() -> [u64; 2] {
+    let mut bytes = [0u8; 16];
+    let mut done = 0;
+    while done < bytes.len() {
+        match rustix::rand::getrandom(&mut bytes[done..], rustix::rand::GetRandomFlags::empty()) {
+            Ok(n) => done += n,
+            Err(rustix::io::Errno::INTR) => {}
+            // No entropy in a system that runs programs: time and process tell files apart on one node.
+            Err(_) => {
+                return [sys::monotonic_ns().max(1), u64::from(sys::pid()) << 32 | u64::from(sys::tid())];
+            }
+        }
+    }
+    let half = |i: usize| bytes[i..i + 8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
+    [half(0) | 1, half(8)]
+}
+
+/// A store's failure as an error number, after it was told to the log.
+fn failed(e: &StoreError) -> Errno {
+    crate::log::say(1, || e.to_string());
+    match e.kind {
+        // An object that should be there is not: no name is missing.
+        Kind::NotFound | Kind::Precondition => Errno(libc::EIO),
+        kind => Errno(kind.errno()),
+    }
+}
+
+/// An anchor in the service's own descriptor table.
+pub struct ServiceFd {
+    fd: Option<sys::OwnFd>,
+    number: i32,
+    pid: u32,
+}
+
+impl ServiceFd {
+    /// Opens what a thread of the program has open, for reading and writing. On a service thread.
+    fn of(anchor: Anchor) -> Result<ServiceFd, Errno> {
+        let link = CString::new(format!("/proc/self/task/{}/fd/{}", anchor.tid, anchor.fd))
+            .map_err(|_| Errno(libc::EINVAL))?;
+        let open = || sys::open(&link, rustix::fs::OFlags::RDWR, 0);
+        let fd = match open() {
+            // A file that its owner may not write (mode 0444) is written by Iris all the same.
+            Err(Errno(libc::EACCES)) => sys::with_write_permission_at(&link, open)?,
+            other => other?,
+        };
+        Ok(ServiceFd { number: fd.raw(), fd: Some(fd), pid: sys::pid() })
+    }
+
+    /// Its number, in the service's table.
+    pub fn raw(&self) -> i32 {
+        self.number
+    }
+}
+
+impl Drop for ServiceFd {
+    fn drop(&mut self) {
+        let Some(fd) = self.fd.take() else { return };
+        if self.pid != sys::pid() {
+            // The parent's number: it means nothing in this process.
+            std::mem::forget(fd);
+        } else if !service::is_mine() {
+            // The number is one of the service's table, not of this thread's. If no thread runs any more, the table
+            // is gone, and the file with it.
+            let number = fd.raw();
+            std::mem::forget(fd);
+            let _ = service::later(move || sys::close_number(number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,716 @@
+//! A file whose bytes live in a store, as this node has it: the anchor holds some of its granules, the store the
+//! rest. Owns which bytes are where, fetching what a read needs, and sending what was written. The overlay above it
+//! (the journal) is the file's business; it reaches the base through here.
+//!
+//! Three rules keep it right without a lock on the way of a read:
+//! - Bytes go into the anchor under the control file's lock, and a granule counts as present only afterwards.
+//! - Bytes leave the anchor only after the generation was raised: a read that spans one looks again.
+//! - A granule is clean only if nobody wrote it since the bytes that were sent were read ("again").
+//!
+//! No lock is held while a store is asked.
+
+use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, UNLINKED, WILD};
+use super::placement::Layout;
+use super::{Home, ServiceFd, failed, service};
+use crate::errno::Errno;
+use crate::sys;
+use crate::tier0::lock;
+use crate::tier0::pool::Pool;
+use iris_store::{Condition, Kind, Outcome, Part, Request, Source, Store};
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::ahead::Ahead;
+use crate::spin::Spin;
+
+/// Bytes that one job asks a store for, or sends it, at a time.
+const BATCH: u64 = 16 << 20;
+
+/// A descriptor of the program, as one of its threads knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Anchor {
+    /// Its number.
+    pub fd: i32,
+    /// The thread in whose table it is.
+    pub tid: u32,
+}
+
+impl Anchor {
+    /// Of the calling thread.
+    pub fn here(fd: i32) -> Anchor {
+        Anchor { fd, tid: sys::tid() }
+    }
+}
+
+/// See the module.
+pub struct Resident {
+    home: &'static Home,
+    control: Control,
+    pool: &'static Pool,
+    /// The anchor, open for reading and writing in the service's own table.
+    anchor: Spin<Option<Arc<ServiceFd>>>,
+    ahead: Spin<Ahead>,
+}
+
+fn granules(range: &Range<u64>) -> (u64, u64) {
+    (range.start / GRANULE, range.end.div_ceil(GRANULE))
+}
+
+impl Resident {
+    /// The file behind an anchor.
+    pub fn new(home: &'static Home, control: Control, pool: &'static Pool) -> Resident {
+        Resident { home, control, pool, anchor: Spin::new(None), ahead: Spin::new(Ahead::default()) }
+    }
+
+    /// Its control file.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// Its home.
+    pub fn home(&self) -> &'static Home {
+        self.home
+    }
+
+    fn id(&self) -> [u64; 2] {
+        let id = &self.control.head().id;
+        [id[0].load(Ordering::Relaxed), id[1].load(Ordering::Relaxed)]
+    }
+
+    /// Runs `f` with the control file's lock held.
+    fn locked<T>(&self, f: impl FnOnce() -> T) -> Result<T, Errno> {
+        let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
+        let word = &self.control.head().lock;
+        // Whoever died holding it left every bit true: a granule is present only once its bytes are there, and dirty
+        // from before they were.
+        self.pool.lock(word, me).map_err(|_| Errno(libc::EDEADLK))?;
+        let result = f();
+        lock::unlock(word, me);
+        Ok(result)
+    }
+
+    /// The first run of granules within `range` that the store has and the anchor has not.
+    #[inline]
+    fn missing(&self, range: &Range<u64>) -> Option<(u64, u64)> {
+        let home_len = self.control.head().home_len.load(Ordering::Acquire);
+        let (from, to) = granules(&(range.start..range.end.min(home_len)));
+        if from >= to { None } else { self.control.run(Bit::Present, false, from, to) }
+    }
+
+    /// Whether all of `range` can be read from the anchor.
+    #[inline]
+    pub fn has(&self, range: Range<u64>) -> bool {
+        self.missing(&range).is_none()
+    }
+
+    /// Runs a read of `range` of the anchor when its bytes are there, and again if some left meanwhile.
+    pub fn reading<T>(
+        self: &Arc<Self>,
+        anchor: Anchor,
+        range: Range<u64>,
+        mut read: impl FnMut() -> Result<T, Errno>,
+    ) -> Result<T, Errno> {
+        let generation = &self.control.head().generation;
+        loop {
+            let before = generation.load(Ordering::Acquire);
+            self.ensure(anchor, range.clone())?;
+            let result = read();
+            std::sync::atomic::fence(Ordering::Acquire);
+            if generation.load(Ordering::Acquire) == before {
+                return result;
+            }
+        }
+    }
+
+    /// Makes `range` present, and has fetched what the file's pattern of reads suggests will be asked for next.
+    pub fn ensure(self: &Arc<Self>, anchor: Anchor, range: Range<u64>) -> Result<(), Errno> {
+        let home_len = self.control.head().home_len.load(Ordering::Acquire);
+        if range.start >= home_len {
+            return Ok(());
+        }
+        let expected = self.ahead.lock().and_then(|mut a| a.next(&range, home_len));
+        while self.missing(&range).is_some() {
+            service::call(|| self.fetch(anchor, range.clone()))??;
+        }
+        if let Some(expected) = expected {
+            let me = self.clone();
+            // Without it the read comes when it is asked for.
+            let _ = service::later(move || {
+                for range in expected {
+                    // A failure shows to whoever asks for the bytes.
+                    let _ = me.fetch_known(range);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// As [`Resident::fetch`], when the service has the anchor open already.
+    fn fetch_known(&self, range: Range<u64>) -> Result<(), Errno> {
+        let own = self.anchor.lock().and_then(|a| a.clone()).ok_or(Errno(libc::EBADF))?;
+        self.fetch_own(&own, range)
+    }
+
+    /// Fetches what is missing of `range`. On a service thread.
+    fn fetch(&self, anchor: Anchor, range: Range<u64>) -> Result<(), Errno> {
+        let own = self.own_anchor(anchor)?;
+        self.fetch_own(&own, range)
+    }
+
+    fn fetch_own(&self, own: &ServiceFd, range: Range<u64>) -> Result<(), Errno> {
+        let store = self.home.store()?;
+        while let Some((from, to)) = self.missing(&range) {
+            self.fetch_run(&*store, own, from, to.min(from + BATCH / GRANULE))?;
+        }
+        self.home.make_room(self, own, range);
+        Ok(())
+    }
+
+    /// Fetches the granules `from..to`.
+    fn fetch_run(&self, store: &dyn Store, own: &ServiceFd, from: u64, to: u64) -> Result<(), Errno> {
+        let head = self.control.head();
+        let generation = head.generation.load(Ordering::Acquire);
+        let home_len = head.home_len.load(Ordering::Acquire);
+        let range = from * GRANULE..(to * GRANULE).min(home_len);
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = vec![0u8; (range.end - range.start) as usize];
+        self.get(store, own, range.clone(), &mut bytes)?;
+        self.control.reserve(from, to)?;
+        self.locked(|| {
+            // Written, cut or taken out meanwhile: what was fetched may be old. The caller looks again.
+            if head.generation.load(Ordering::Acquire) != generation {
+                return Ok(());
+            }
+            let times = sys::mtime_ns(own.raw())?;
+            let end = range.end.min(head.home_len.load(Ordering::Acquire));
+            let mut g = from;
+            while let Some((a, b)) = self.control.run(Bit::Present, false, g, to) {
+                let part = a * GRANULE..(b * GRANULE).min(end);
+                if !part.is_empty() {
+                    let at = (part.start - range.start) as usize;
+                    let part_bytes = &bytes[at..at + (part.end - part.start) as usize];
+                    write_all(own.raw(), part_bytes, part.start)?;
+                }
+                self.control.set(Bit::Present, a, b);
+                g = b;
+            }
+            self.home.fetched(range.end - range.start);
+            // Fetching is no change. (The time of change cannot be set back; semantics.md says so.)
+            sys::set_mtime(own.raw(), times)
+        })?
+    }
+
+    /// Reads `range` of the file from the store; what the store has not is zeros.
+    fn get(
+        &self,
+        store: &dyn Store,
+        own: &ServiceFd,
+        range: Range<u64>,
+        mut into: &mut [u8],
+    ) -> Result<(), Errno> {
+        let layout = self.home.layout();
+        let whole = matches!(layout, Layout::Whole { .. });
+        let id = self.id();
+        let pieces: Vec<_> = layout.pieces(range.clone()).collect();
+        let keys: Vec<Vec<u8>> = match layout {
+            Layout::Buckets { .. } => pieces.iter().map(|p| layout.key(id, p.bucket)).collect(),
+            Layout::Whole { .. } => vec![self.home.key_of(own)?; pieces.len()],
+        };
+        let mut requests = Vec::with_capacity(pieces.len());
+        for (piece, key) in pieces.iter().zip(&keys) {
+            let (part, rest) = into.split_at_mut((piece.range.end - piece.range.start) as usize);
+            requests.push(Request::Get { key, offset: piece.at, into: part });
+            into = rest;
+        }
+        let mut outcomes = Vec::new();
+        store.submit(&mut requests, &mut outcomes);
+        for (request, outcome) in requests.iter_mut().zip(outcomes) {
+            let Request::Get { key, into, .. } = request else { continue };
+            let got = match outcome {
+                Ok(Outcome::Read(n)) => n.min(into.len()),
+                Err(e) if e.kind == Kind::NotFound && !whole => 0,
+                Err(e) => return Err(failed(&e)),
+                Ok(_) => return Err(Errno(libc::EIO)),
+            };
+            if whole && got < into.len() {
+                crate::log::say(1, || {
+                    format!(
+                        "{}: object \"{}\": shorter than it was when the file was looked up: another client has \
+                         replaced it; close and open the file again",
+                        store.place(),
+                        key.escape_ascii()
+                    )
+                });
+                return Err(Errno(libc::ESTALE));
+            }
+            into[got..].fill(0);
+        }
+        Ok(())
+    }
+
+    /// Runs `write`, which changes the anchor's bytes within `range` (and gives how many, from its start), so that
+    /// they are sent home some time.
+    pub fn writing(
+        &self,
+        anchor: Anchor,
+        range: Range<u64>,
+        write: impl FnOnce() -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        if range.is_empty() {
+            return write();
+        }
+        let (from, to) = granules(&range);
+        self.control.reserve(from, to)?;
+        let mut write = Some(write);
+        loop {
+            // Granules that are written in part must be there before: what is not written of them stays.
+            let edges = [from * GRANULE..range.start, range.end..to * GRANULE];
+            let first = !edges[0].is_empty() && !self.has(edges[0].clone());
+            let last = !edges[1].is_empty() && !self.has(edges[1].clone());
+            for (needed, edge) in [(first, &edges[0]), (last, &edges[1])] {
+                if needed {
+                    service::call(|| self.fetch(anchor, edge.clone()))??;
+                }
+            }
+            let written = self.locked(|| {
+                if !edges.iter().all(|e| e.is_empty() || self.has(e.clone())) {
+                    return None;
+                }
+                self.control.set(Bit::Dirty, from, to);
+                self.control.set(Bit::Again, from, to);
+                self.control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+                let written = write.take().map_or(Ok(0), |w| w());
+                if let Ok(n) = written {
+                    // A granule that a short write left untouched is not present by it.
+                    let end = range.start + n as u64;
+                    let covered = if end == range.end { to } else { end / GRANULE };
+                    if covered > from {
+                        self.control.set(Bit::Present, from, covered);
+                    }
+                    if covered < to {
+                        self.untouched(covered, to, end);
+                    }
+                } else {
+                    self.untouched(from, to, range.start);
+                }
+                Some(written)
+            })?;
+            if let Some(written) = written {
+                return written;
+            }
+        }
+    }
+
+    /// Of the granules `from..to`, marked dirty, only bytes below `end` were written after all: what the anchor does
+    /// not hold is not dirty.
+    fn untouched(&self, from: u64, to: u64, end: u64) {
+        let mut g = from;
+        while let Some((a, b)) = self.control.run(Bit::Present, false, g, to) {
+            let a = if end > a * GRANULE { a + 1 } else { a };
+            if a < b {
+                self.control.clear(Bit::Dirty, a, b);
+                self.control.clear(Bit::Again, a, b);
+            }
+            g = b;
+        }
+    }
+
+    /// Runs `cut`, which sets the anchor's length to `len`.
+    pub fn truncating<T>(&self, len: u64, cut: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+        self.locked(|| {
+            let result = cut()?;
+            self.cut(len);
+            Ok(result)
+        })?
+    }
+
+    /// The anchor was cut to `len`. With the lock held, or before anybody else knows of the file.
+    fn cut(&self, len: u64) {
+        let head = self.control.head();
+        head.cut_at.fetch_min(len, Ordering::AcqRel);
+        if head.home_len.fetch_min(len, Ordering::AcqRel) > len {
+            head.generation.fetch_add(1, Ordering::AcqRel);
+        }
+        self.control.clear_from(len.div_ceil(GRANULE));
+        head.flags.fetch_or(CHANGED, Ordering::AcqRel);
+    }
+
+    /// The kernel cut the anchor to nothing at an open.
+    pub fn emptied(&self) -> Result<(), Errno> {
+        self.locked(|| self.cut(0))
+    }
+
+    /// Something other than bytes of its granules changed: its length grew, its times, its mode.
+    pub fn changed(&self) {
+        self.control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+    }
+
+    /// Brings all of the file into the anchor, which the kernel serves alone from now on; with `writable`, all of it
+    /// is sent home from now on whenever the file settles.
+    pub fn leave(&self, anchor: Anchor, writable: bool) -> Result<(), Errno> {
+        let flag = if writable { LOOSE | WILD } else { LOOSE };
+        // Before the bytes come: from here on none leaves the anchor.
+        self.control.head().flags.fetch_or(flag, Ordering::AcqRel);
+        let len = self.control.head().home_len.load(Ordering::Acquire);
+        while self.missing(&(0..len)).is_some() {
+            service::call(|| self.fetch(anchor, 0..len))??;
+        }
+        Ok(())
+    }
+
+    /// Whether the store lacks something of the file.
+    pub fn is_unsettled(&self) -> bool {
+        self.control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD) != 0
+    }
+
+    /// Sends everything home that the store lacks. The overlay has been flushed.
+    pub fn settle(&self, anchor: Anchor) -> Result<(), Errno> {
+        if !self.is_unsettled() {
+            return Ok(());
+        }
+        service::call(|| {
+            let own = self.own_anchor(anchor)?;
+            self.settle_here(&own)
+        })?
+    }
+
+    /// As [`Resident::settle`], on a service thread.
+    pub fn settle_here(&self, own: &ServiceFd) -> Result<(), Errno> {
+        let head = self.control.head();
+        let store = self.home.store()?;
+        let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
+        self.pool.lock(&head.settle_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
+        let flags = head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
+        let mut result = Ok(());
+        if flags & UNLINKED == 0 && flags & (CHANGED | WILD) != 0 {
+            result = self.send(&*store, own, flags & WILD != 0);
+            match result {
+                Ok(()) => head.settled.fetch_add(1, Ordering::AcqRel) as u32,
+                Err(_) => head.flags.fetch_or(CHANGED, Ordering::AcqRel),
+            };
+        }
+        lock::unlock(&head.settle_lock, me);
+        result
+    }
+
+    fn send(&self, store: &dyn Store, own: &ServiceFd, all: bool) -> Result<(), Errno> {
+        let head = self.control.head();
+        let st = sys::fstat(own.raw())?;
+        let len = st.st_size as u64;
+        if all {
+            let (from, to) = granules(&(0..len));
+            self.control.reserve(from, to.max(1))?;
+            self.locked(|| {
+                self.control.set(Bit::Present, from, to);
+                self.control.set(Bit::Dirty, from, to);
+            })?;
+        }
+        match self.home.layout() {
+            Layout::Buckets { .. } => self.send_buckets(store, own, len)?,
+            Layout::Whole { .. } => self.send_whole(store, own, len)?,
+        }
+        self.home.settled(self, own, len)?;
+        self.locked(|| {
+            head.stored_len.fetch_max(len, Ordering::AcqRel);
+            // What was cut meanwhile still lies in the store, until the next time.
+            if head.cut_at.load(Ordering::Acquire) == NO_CUT {
+                head.home_len.store(len, Ordering::Release);
+                head.stored_len.store(len, Ordering::Release);
+            }
+        })
+    }
+
+    fn send_buckets(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
+        let (head, layout, id) = (self.control.head(), self.home.layout(), self.id());
+        let cut = head.cut_at.swap(NO_CUT, Ordering::AcqRel);
+        let stored = head.stored_len.load(Ordering::Acquire);
+        if cut < stored
+            && let Err(e) = self.cut_objects(store, cut, stored)
+        {
+            head.cut_at.fetch_min(cut, Ordering::AcqRel);
+            return Err(e);
+        }
+        let end = len.div_ceil(GRANULE);
+        let mut g = 0;
+        while let Some((from, to)) = self.control.run(Bit::Dirty, true, g, end) {
+            let to = to.min(from + BATCH / GRANULE);
+            let range = from * GRANULE..(to * GRANULE).min(len);
+            // What is written from here on is sent by the next round.
+            self.locked(|| self.control.clear(Bit::Again, from, to))?;
+            let mut bytes = vec![0u8; (range.end - range.start) as usize];
+            read_all(own.raw(), &mut bytes, range.start)?;
+            let pieces: Vec<_> = layout.pieces(range.clone()).collect();
+            let keys: Vec<_> = pieces.iter().map(|p| layout.key(id, p.bucket)).collect();
+            let mut requests: Vec<_> = pieces
+                .iter()
+                .zip(&keys)
+                .map(|(p, key)| {
+                    let at = (p.range.start - range.start) as usize;
+                    let part = &bytes[at..at + (p.range.end - p.range.start) as usize];
+                    // A bucket that is written as a whole, or ends where the file ends, is one plain put.
+                    if p.at == 0 && (p.range.end == len || self.is_bucket(p)) {
+                        Request::Put { key, bytes: part, condition: Condition::Always, meta: &[] }
+                    } else {
+                        Request::Update { key, offset: p.at, bytes: part }
+                    }
+                })
+                .collect();
+            let mut outcomes = Vec::new();
+            store.submit(&mut requests, &mut outcomes);
+            for outcome in outcomes {
+                outcome.map_err(|e| failed(&e))?;
+            }
+            self.locked(|| self.control.settle_bits(from, to))?;
+            head.stored_len.fetch_max(range.end, Ordering::AcqRel);
+            g = to;
+        }
+        Ok(())
+    }
+
+    fn is_bucket(&self, piece: &super::placement::Piece) -> bool {
+        match self.home.layout() {
+            Layout::Buckets { size, .. } => piece.range.end - piece.range.start == *size,
+            Layout::Whole { .. } => true,
+        }
+    }
+
+    /// The file was cut to `cut` bytes and may have grown again: what the store held beyond must not come back.
+    fn cut_objects(&self, store: &dyn Store, cut: u64, stored: u64) -> Result<(), Errno> {
+        let (layout, id) = (self.home.layout(), self.id());
+        let pieces: Vec<_> = layout.pieces(cut..stored).collect();
+        for some in pieces.chunks(1024) {
+            let keys: Vec<_> = some.iter().map(|p| layout.key(id, p.bucket)).collect();
+            let mut requests: Vec<_> = some
+                .iter()
+                .zip(&keys)
+                .map(
+                    |(p, key)| {
+                        if p.at == 0 { Request::Delete { key } } else { Request::Resize { key, len: p.at } }
+                    },
+                )
+                .collect();
+            let mut outcomes = Vec::new();
+            store.submit(&mut requests, &mut outcomes);
+            for outcome in outcomes {
+                match outcome {
+                    Err(e) if e.kind != Kind::NotFound => return Err(failed(&e)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn send_whole(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
+        let head = self.control.head();
+        let key = self.home.key_of(own)?;
+        let end = len.div_ceil(GRANULE);
+        let cut = head.cut_at.swap(NO_CUT, Ordering::AcqRel);
+        self.locked(|| self.control.clear(Bit::Again, 0, end))?;
+        let meta = super::attributes::to_meta(&sys::fstat(own.raw())?);
+        let source = AnchorSource(own.raw());
+        let facts = if len <= super::SMALL_OBJECT {
+            // All of it must be here: a put replaces the object.
+            while let Some((from, to)) = self.missing(&(0..len)) {
+                self.fetch_run(store, own, from, to)?;
+            }
+            let mut bytes = vec![0u8; len as usize];
+            read_all(own.raw(), &mut bytes, 0)?;
+            let put = Request::Put { key: &key, bytes: &bytes, condition: Condition::Always, meta: &meta };
+            match store.one(put) {
+                Ok(Outcome::Put(tag)) => Ok(tag),
+                Ok(_) => Ok(None),
+                Err(e) => Err(e),
+            }
+        } else {
+            let tag = self.control.tag();
+            let home_len = head.home_len.load(Ordering::Acquire);
+            let parts = self.parts(&key, &source, tag.as_deref(), len, home_len);
+            match store.compose() {
+                Some(c) => c.compose(&key, &parts, Condition::Always, &meta).map(|f| f.tag),
+                None => return Err(Errno(libc::EFBIG)),
+            }
+        };
+        match facts {
+            Ok(tag) => {
+                self.control.set_tag(tag.as_deref());
+                self.locked(|| self.control.settle_bits(0, end))
+            }
+            Err(e) => {
+                head.cut_at.fetch_min(cut, Ordering::AcqRel);
+                Err(failed(&e))
+            }
+        }
+    }
+
+    /// The object's parts: what is present comes from the anchor, what is not from the object itself.
+    fn parts<'a>(
+        &self,
+        key: &'a [u8],
+        source: &'a AnchorSource,
+        tag: Option<&'a str>,
+        len: u64,
+        home_len: u64,
+    ) -> Vec<Part<'a>> {
+        let mut parts = Vec::new();
+        let mut at = 0;
+        while at < len {
+            match self.missing(&(at..len)) {
+                Some((from, to)) if from * GRANULE <= at => {
+                    let end = (to * GRANULE).min(home_len).min(len);
+                    parts.push(Part::Existing { key, offset: at, len: end - at, tag });
+                    at = end;
+                }
+                next => {
+                    let end = next.map_or(len, |(from, _)| (from * GRANULE).min(len));
+                    parts.push(Part::Bytes { source, offset: at, len: end - at });
+                    at = end;
+                }
+            }
+        }
+        parts
+    }
+
+    /// Deletes the file's objects: its last name is gone, and nobody has it open. On a service thread.
+    pub fn delete_objects(&self) -> Result<(), Errno> {
+        let store = self.home.store()?;
+        let stored = self.control.head().stored_len.load(Ordering::Acquire);
+        if let Layout::Buckets { .. } = self.home.layout() {
+            self.cut_objects(&*store, 0, stored)?;
+            self.control.head().stored_len.store(0, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Takes clean granules out of the anchor, from the one behind `hand` on, until `want` bytes are gone. Returns how
+    /// many went. On a service thread.
+    pub fn evict(&self, own: &ServiceFd, keep: Range<u64>, want: u64) -> Result<u64, Errno> {
+        let head = self.control.head();
+        if head.flags.load(Ordering::Acquire) & (LOOSE | UNLINKED) != 0 {
+            return Ok(0);
+        }
+        let home = head.home_len.load(Ordering::Acquire) / GRANULE;
+        let keep = granules(&keep);
+        let mut gone = 0;
+        for (first, last) in [(keep.1, home), (0, keep.0.min(home))] {
+            let mut g = first;
+            while gone < want
+                && let Some((from, to)) = self.control.run(Bit::Present, true, g, last)
+            {
+                let to = to.min(from + (want - gone).div_ceil(GRANULE));
+                let mut at = from;
+                while let Some((a, b)) = self.control.run(Bit::Dirty, false, at, to) {
+                    let done = self.locked(|| -> Result<bool, Errno> {
+                        // Somebody may have written, or left for the kernel, since.
+                        if self.control.run(Bit::Dirty, true, a, b).is_some()
+                            || head.flags.load(Ordering::Acquire) & LOOSE != 0
+                        {
+                            return Ok(false);
+                        }
+                        head.generation.fetch_add(1, Ordering::AcqRel);
+                        self.control.clear(Bit::Present, a, b);
+                        let times = sys::mtime_ns(own.raw())?;
+                        sys::punch(own.raw(), a * GRANULE, (b - a) * GRANULE)?;
+                        sys::set_mtime(own.raw(), times)?;
+                        Ok(true)
+                    })??;
+                    if done {
+                        gone += (b - a) * GRANULE;
+                    }
+                    at = b;
+                }
+                g = to;
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Takes everything out that may go.
+    #[cfg(test)]
+    pub fn evict_for_test(&self, anchor: Anchor) {
+        let own = self.own_anchor(anchor).expect("an anchor");
+        self.evict(&own, 0..0, u64::MAX).expect("room");
+    }
+
+    /// Forgets what the anchor holds: the store has another version of the file, `len` bytes long.
+    pub fn replaced(&self, own: i32, len: u64, tag: Option<&str>) -> Result<(), Errno> {
+        let head = self.control.head();
+        self.locked(|| {
+            head.generation.fetch_add(1, Ordering::AcqRel);
+            let end = head.home_len.load(Ordering::Acquire).max(len).max(sys::fstat(own)?.st_size as u64);
+            self.control.clear(Bit::Present, 0, end.div_ceil(GRANULE));
+            sys::ftruncate(own, 0)?;
+            sys::ftruncate(own, len)?;
+            head.home_len.store(len, Ordering::Release);
+            head.stored_len.store(len, Ordering::Release);
+            head.cut_at.store(NO_CUT, Ordering::Release);
+            self.control.set_tag(tag);
+            head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
+            Ok(())
+        })?
+    }
+
+    /// The anchor in the service's own table. On a service thread.
+    fn own_anchor(&self, anchor: Anchor) -> Result<Arc<ServiceFd>, Errno> {
+        let mut own = self.anchor.lock().ok_or(Errno(libc::EDEADLK))?;
+        if let Some(fd) = own.as_ref() {
+            return Ok(fd.clone());
+        }
+        let fd = Arc::new(ServiceFd::of(anchor)?);
+        *own = Some(fd.clone());
+        Ok(fd)
+    }
+
+    /// Gives the service's descriptor back: the program has closed its last.
+    pub fn release(&self) {
+        if let Some(mut own) = self.anchor.lock() {
+            *own = None;
+        }
+    }
+}
+
+/// The anchor as the source of a long put.
+struct AnchorSource(i32);
+
+impl Source for AnchorSource {
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
+        Ok(read_all(self.0, into, offset)?)
+    }
+}
+
+/// Fills `into` from `offset`; what lies behind the end is zeros.
+fn read_all(fd: i32, into: &mut [u8], offset: u64) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < into.len() {
+        let rest = &mut into[done..];
+        // SAFETY: the slice is that long.
+        match unsafe { sys::pread(fd, rest.as_mut_ptr(), rest.len(), offset + done as u64) } {
+            Ok(0) => {
+                rest.fill(0);
+                return Ok(());
+            }
+            Ok(n) => done += n,
+            Err(Errno(libc::EINTR)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}
+
+fn write_all(fd: i32, from: &[u8], offset: u64) -> Result<(), Errno> {
+    let mut done = 0;
+    while done < from.len() {
+        let rest = &from[done..];
+        // SAFETY: the slice is that long.
+        match unsafe { sys::pwrite(fd, rest.as_ptr(), rest.len(), offset + done as u64) } {
+            Ok(0) => return Err(Errno(libc::EIO)),
+            Ok(n) => done += n,
+            Err(Errno(libc::EINTR)) => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
+}

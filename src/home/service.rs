@@ -1,0 +1,171 @@
+//! The threads on which Iris talks to stores. Owns them, their queue and their descriptor table; knows nothing of
+//! files or homes.
+//!
+//! Sockets and files that stay open would be seen, counted and closed by programs that look at their own descriptors.
+//! So the first of these threads takes a descriptor table of its own (close_range with CLOSE_RANGE_UNSHARE, which
+//! empties it in the same step), and all threads that it starts, a store's own among them, share that table. Nothing
+//! of it is inherited by a child of the program, nor can the program close any of it.
+//!
+//! Started on first need; the child of a fork starts its own. When the program's main thread has ended they end, so
+//! that the process ends with the program's last thread.
+
+use crate::errno::Errno;
+use crate::own_thread;
+use crate::spin::Spin;
+use crate::sys;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use rustix::thread::futex;
+use std::cell::Cell;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+/// Threads that carry out jobs. A store answers many requests at once, so these only have to keep several callers
+/// from waiting for each other.
+const THREADS: usize = 4;
+/// How often an idle thread looks whether the program's main thread still runs.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Bytes of stack of each: room for a store's TLS handshake.
+const STACK: usize = 1 << 20;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+struct Running {
+    pid: u32,
+    jobs: Sender<Job>,
+}
+
+static RUNNING: Spin<Option<ManuallyDrop<Running>>> = Spin::new(None);
+
+thread_local! {
+    static MINE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the calling thread is one of these.
+pub fn is_mine() -> bool {
+    MINE.with(Cell::get)
+}
+
+/// Has a job done by one of the threads, and waits for its result. On one of the threads itself it is done at once.
+///
+/// # Errors
+/// EAGAIN where no thread can be started; EIO where the job panicked.
+pub fn call<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
+    if is_mine() {
+        return Ok(job());
+    }
+    let mut waiting = Waiting { done: AtomicU32::new(0), result: None, job: Some(job) };
+    let there = There(&raw mut waiting);
+    let boxed: Box<dyn FnOnce() + Send + '_> = Box::new(move || {
+        let there = there;
+        // SAFETY: the caller waits below until `done` is set, so its frame lives, and it touches nothing but `done`.
+        let waiting = unsafe { &mut *there.0 };
+        waiting.result = waiting.job.take().and_then(|job| catch_unwind(AssertUnwindSafe(job)).ok());
+        let done = &raw const waiting.done;
+        // SAFETY: as above. After the store the caller may return; waking an address that is gone is harmless.
+        unsafe {
+            (*done).store(1, Ordering::Release);
+            let _ = futex::wake(&*done, futex::Flags::PRIVATE, 1);
+        }
+    });
+    // SAFETY: only the lifetime is lengthened: this frame is not left before the job is done or was refused.
+    let boxed: Job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(boxed) };
+    queue()?.send(boxed).map_err(|_| Errno(libc::EAGAIN))?;
+    // SAFETY: the job only stores to it, atomically.
+    let done = unsafe { &*(&raw const waiting.done) };
+    while done.load(Ordering::Acquire) == 0 {
+        let _ = futex::wait(done, futex::Flags::PRIVATE, 0, None);
+    }
+    waiting.result.take().ok_or(Errno(libc::EIO))
+}
+
+/// A caller that waits for its job.
+struct Waiting<J, R> {
+    done: AtomicU32,
+    result: Option<R>,
+    job: Option<J>,
+}
+
+/// The way to a caller's frame.
+struct There<T>(*mut T);
+// SAFETY: the caller waits, and what lies there (a job, a result) may go to another thread, as `call` demands.
+unsafe impl<T> Send for There<T> {}
+
+/// Has a job done by one of the threads some time soon.
+///
+/// # Errors
+/// EAGAIN where no thread can be started.
+pub fn later(job: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
+    queue()?.send(Box::new(job)).map_err(|_| Errno(libc::EAGAIN))
+}
+
+/// The queue, whose threads run.
+fn queue() -> Result<Sender<Job>, Errno> {
+    let mut running = RUNNING.lock().ok_or(Errno(libc::EDEADLK))?;
+    let pid = sys::pid();
+    if let Some(r) = running.as_ref()
+        && r.pid == pid
+    {
+        return Ok(r.jobs.clone());
+    }
+    let (jobs, received) = unbounded::<Job>();
+    if !start(&received) {
+        return Err(Errno(libc::EAGAIN));
+    }
+    // Never dropped: the queue of a parent may be locked by threads that do not exist here.
+    *running = Some(ManuallyDrop::new(Running { pid, jobs: jobs.clone() }));
+    Ok(jobs)
+}
+
+/// Starts the first thread, which starts the others.
+fn start(jobs: &Receiver<Job>) -> bool {
+    let jobs = jobs.clone();
+    own_thread::spawn("iris-store", STACK, move || {
+        // Where the kernel cannot, numbers are seen as those of any library.
+        own_thread::own_descriptors();
+        for _ in 1..THREADS {
+            let jobs = jobs.clone();
+            // With fewer threads jobs wait longer, and are done all the same.
+            own_thread::spawn("iris-store", STACK, move || run(&jobs));
+        }
+        run(&jobs);
+    })
+}
+
+fn run(jobs: &Receiver<Job>) {
+    MINE.with(|m| m.set(true));
+    loop {
+        match jobs.recv_timeout(LOOK) {
+            // A job reports its own failures; a panic in it ends only the job.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Err(RecvTimeoutError::Timeout) if !main_thread_ended() => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Whether the thread that the program began with has ended while others go on.
+fn main_thread_ended() -> bool {
+    let mut buf = [0u8; 512];
+    let Ok(stat) = sys::read_small(c"/proc/self/stat", &mut buf) else { return false };
+    // "pid (name) state …", and the name may hold anything.
+    stat.iter().rposition(|&b| b == b')').and_then(|at| stat.get(at + 2)) == Some(&b'Z')
+}
+
+/// Before fork.
+pub fn lock() {
+    if let Some(r) = RUNNING.lock() {
+        Spin::leak(r);
+    }
+}
+
+/// After fork, in the parent and in the child.
+///
+/// # Safety
+/// Follows [`lock`] on the same thread (in the child: its copy).
+pub unsafe fn unlock() {
+    // SAFETY: by contract.
+    unsafe { RUNNING.reset() };
+}
