@@ -165,9 +165,11 @@ fn places(config: &Config, path: &Path) -> Vec<Vec<u8>> {
 pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Result<DrainReport, PoolError> {
     let mut report = DrainReport::default();
     let Some(pool) = Pool::open_existing(&settings(config))? else { return Ok(report) };
+    // One command drains once.
+    let pool: &'static Pool = Box::leak(Box::new(pool));
     let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
-    for number in staged(&pool).collect::<Vec<_>>() {
-        let file = look(&pool, number);
+    for number in staged(pool).collect::<Vec<_>>() {
+        let file = look(pool, number);
         if !wanted(&file.path) {
             continue;
         }
@@ -178,7 +180,7 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
         let key = &pool.keys()[number as usize];
         let id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
         let elsewhere = |id| by_number(places(config, &file.path), id);
-        let (name, outcome) = settle_by_name(&pool, number, &elsewhere);
+        let (name, outcome) = settle_by_name(pool, number, &elsewhere);
         let outcome = match outcome {
             ByName::Empty => continue,
             ByName::Settled(bytes) => Outcome::Settled { bytes },
@@ -189,7 +191,7 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
         };
         let lost = matches!(outcome, Outcome::Gone | Outcome::Damaged);
         let outcome =
-            if lost && discard { Outcome::Discarded { bytes: give_up(&pool, number, id) } } else { outcome };
+            if lost && discard { Outcome::Discarded { bytes: give_up(pool, number, id) } } else { outcome };
         report.files.push((path_of(name), outcome));
     }
     Ok(report)

@@ -79,6 +79,18 @@ pub fn birth(fd: RawFd, ino: u64) -> u64 {
     }
 }
 
+/// As [`birth`], of a file by name.
+pub fn birth_at(dirfd: RawFd, path: &CStr, ino: u64) -> u64 {
+    let dir = if dirfd == libc::AT_FDCWD { rustix::fs::CWD } else { borrow(dirfd) };
+    match rustix::fs::statx(dir, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::BTIME | StatxFlags::INO) {
+        Ok(x) if x.stx_mask & StatxFlags::BTIME.bits() != 0 && x.stx_ino == ino => (x.stx_btime.tv_sec
+            as u64)
+            .wrapping_mul(1_000_000_000)
+            .wrapping_add(u64::from(x.stx_btime.tv_nsec)),
+        _ => 0,
+    }
+}
+
 /// Time of modification in nanoseconds since 1970.
 pub fn mtime_ns(fd: RawFd) -> Result<u64> {
     let x = rustix::fs::statx(borrow(fd), c"", AtFlags::EMPTY_PATH, StatxFlags::MTIME)?;
@@ -209,10 +221,11 @@ pub fn each_descriptor(mut f: impl FnMut(RawFd)) {
     }
 }
 
-/// The name the kernel has for an open file, into `buf`; the slice holds it without a terminating zero.
+/// The name the kernel has for a file that the calling thread has open, into `buf`; the slice holds it without a
+/// terminating zero.
 pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     let mut link = [0u8; 32];
-    let path = fd_link(fd, &mut link);
+    let path = link_in("thread-self", fd, &mut link);
     let len = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, &mut *buf)?;
     Ok(&buf[..len])
 }
@@ -231,12 +244,17 @@ pub fn real_name<'b>(dirfd: RawFd, path: &CStr, follow: bool, buf: &'b mut [u8])
     name_of(fd.as_raw_fd(), buf)
 }
 
-/// "/proc/self/fd/N" without allocating.
+/// "/proc/self/fd/N" without allocating: a descriptor of the program's, whatever thread asks.
 pub fn fd_link(fd: RawFd, buf: &mut [u8; 32]) -> &CStr {
+    link_in("self", fd, buf)
+}
+
+/// "/proc/WHO/fd/N".
+fn link_in<'b>(who: &str, fd: RawFd, buf: &'b mut [u8; 32]) -> &'b CStr {
     use std::io::Write;
     let mut cursor = std::io::Cursor::new(&mut buf[..31]);
-    // Ten digits always fit the 31 bytes, so the write cannot fail; a short name would only make an open fail.
-    let _ = write!(cursor, "/proc/thread-self/fd/{fd}");
+    // A descriptor has seven digits at most, so the write cannot fail; a short name would only make an open fail.
+    let _ = write!(cursor, "/proc/{who}/fd/{fd}");
     let end = cursor.position() as usize;
     buf[end] = 0;
     CStr::from_bytes_until_nul(buf).unwrap_or(c"/proc/self/fd")
@@ -437,4 +455,9 @@ pub fn lock_exclusive(fd: RawFd) -> Result<Locked> {
 pub fn close_number(fd: RawFd) {
     // SAFETY: the caller gives the number up.
     unsafe { rustix::io::close(fd) }
+}
+
+/// unlink.
+pub fn remove(path: &CStr) -> Result<()> {
+    Ok(rustix::fs::unlink(path)?)
 }

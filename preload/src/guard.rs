@@ -44,6 +44,12 @@ pub fn concerns(fd: c_int) -> bool {
     mounted() && ::engine::engine::knows(fd) && live()
 }
 
+/// Marks this thread as Iris's own for good: hooks that it reaches go to the kernel.
+pub fn adopt() {
+    // SAFETY: this thread's own depth.
+    unsafe { depth().write_volatile(*depth() + 1) };
+}
+
 /// The address of this thread's depth.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

@@ -29,6 +29,7 @@ extern "C" fn start(_argc: c_int, _argv: *const *const c_char, environment: *con
     if process::env::disabled(environment) {
         return guard::set_ready(false);
     }
+    ::engine::engine::set_adopt(guard::adopt);
     let mounted = guard::inside(::engine::engine::init).unwrap_or(false);
     if mounted {
         // The default hook writes to stderr, which is the program's; the call fails with EIO instead.

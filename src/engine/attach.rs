@@ -4,7 +4,9 @@
 use super::description::{self, Mode, State};
 use super::holds;
 use super::state::Engine;
+use crate::errno::Errno;
 use crate::file::{Descriptor, File};
+use crate::home;
 use crate::namespace;
 use crate::report::{self, Bypass, Count};
 use crate::sys;
@@ -18,6 +20,8 @@ pub enum Standing {
     Outside,
     /// Ours, but it cannot be served now (no Tier 0).
     Unserved,
+    /// Its bytes live in a store, and cannot be told from what the anchor holds.
+    Broken(Errno),
 }
 
 /// Finds out what a description's file is, and remembers it. `fd` is one of its numbers.
@@ -47,6 +51,19 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     file.look_at_base(fd);
     if file.may_read_ahead() && holds::may_change(engine, file.id()) {
         file.set_unseen();
+    }
+    if file.resident().is_none()
+        && let Some(home) = home::of(name)
+    {
+        let resident =
+            engine.pool().ok_or(Errno(libc::EAGAIN)).and_then(|pool| home.resident(fd, pool, true));
+        match resident {
+            Ok(resident) => file.set_resident(resident),
+            Err(e) => {
+                engine.log(1, || format!("{}: its control file: {e}", String::from_utf8_lossy(name)));
+                return Standing::Broken(e);
+            }
+        }
     }
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());

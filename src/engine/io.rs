@@ -128,11 +128,12 @@ unsafe fn write_base(file: &File, fd: i32, buf: *const u8, len: usize, place: At
     let written = match place {
         At::Offset(offset) => {
             // SAFETY: by this function's contract.
-            file.write_through(|| unsafe { sys::pwrite(fd, buf, len, offset) })
+            let write = || unsafe { sys::pwrite(fd, buf, len, offset) };
+            file.write_through(|| file.base_write(fd, offset..offset + len as u64, write))
         }
         // Where an append lands must not change between the flush and the write.
         // SAFETY: by this function's contract.
-        At::End => file.alone(|| unsafe { sys::write(fd, buf, len) }),
+        At::End => file.alone(|| file.base_append(fd, len, || unsafe { sys::write(fd, buf, len) })),
     }?;
     report::add(Count::BaseWrites, 1);
     report::add(Count::BaseBytes, written as u64);
@@ -149,6 +150,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     let file = match attach::standing(engine, &mut state, fd) {
         Standing::File(f) => f,
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
+        Standing::Broken(e) => return Answer::Fail(e),
     };
     if state.mode == Mode::Kernel {
         // The description may be shared with a process that has changed its flags.
@@ -182,7 +184,14 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
             None => sys::write(fd, buf, len),
         }
     };
-    let written = if appends { file.alone(write) } else { file.write_through(write) };
+    let written = if appends {
+        file.alone(|| file.base_append(fd, len, write))
+    } else {
+        file.write_through(|| {
+            let offset = at.map_or_else(|| sys::tell(fd), Ok)?;
+            file.base_write(fd, offset..offset + len as u64, write)
+        })
+    };
     if let Ok(n) = written {
         report::add(Count::BaseWrites, 1);
         report::add(Count::BaseBytes, n as u64);
@@ -287,7 +296,7 @@ unsafe fn read_file(file: &File, fd: i32, offset: u64, buf: *mut u8, len: usize)
                 report::add(Count::MergedReads, 1);
                 Ok(n)
             }
-            None => sys::pread(fd, buf, len, offset),
+            None => file.base_read(fd, offset, buf, len),
         }
     }
 }
@@ -299,18 +308,20 @@ unsafe fn read_file(file: &File, fd: i32, offset: u64, buf: *mut u8, len: usize)
 unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
     let Some(engine) = engine() else { return Answer::Kernel };
     let caching = engine.reads_ahead;
-    if !(engine.anything_staged() || caching && state.mode == Mode::Fresh) {
+    if !(engine.anything_staged() || caching && state.mode == Mode::Fresh || engine.stores) {
         return Answer::Kernel;
     }
     let file = match attach::standing(engine, &mut state, fd) {
         Standing::File(f) => f,
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
+        Standing::Broken(e) => return Answer::Fail(e),
     };
-    let wants = file.is_staged() || caching && file.may_read_ahead();
+    let far = file.resident().is_some();
+    let wants = far || file.is_staged() || caching && file.may_read_ahead();
     if !wants {
         return Answer::Kernel;
     }
-    if state.flags & libc::O_DIRECT != 0 {
+    if state.flags & libc::O_DIRECT != 0 && !far {
         // Alignment is the kernel's to judge, and the file's bytes must be on the device's side.
         return file.flush().map_or_else(Answer::Fail, |()| Answer::Kernel);
     }
@@ -328,16 +339,17 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
         },
     };
     // SAFETY: by this function's contract.
-    match unsafe { file.read(fd, offset, buf, len) } {
-        Ok(Some(n)) => {
-            if at.is_none() {
-                let _ = sys::seek_to(fd, offset + n as u64);
-            }
-            Answer::Done(n as i64)
-        }
-        Ok(None) => Answer::Kernel,
-        Err(e) => Answer::Fail(e),
+    let read = match unsafe { file.read(fd, offset, buf, len) } {
+        Ok(Some(n)) => Ok(n),
+        // SAFETY: by this function's contract.
+        Ok(None) if far => unsafe { file.base_read(fd, offset, buf, len) },
+        Ok(None) => return Answer::Kernel,
+        Err(e) => Err(e),
+    };
+    if let (Ok(n), None) = (read, at) {
+        let _ = sys::seek_to(fd, offset + n as u64);
     }
+    answer(read)
 }
 
 /// lseek.
@@ -375,6 +387,9 @@ pub fn lseek(fd: i32, offset: i64, whence: i32) -> Answer {
             if offset < 0 {
                 return Answer::Fail(Errno(libc::ENXIO));
             }
+            if file.resident().is_some() {
+                return seek_dense(&mut state, fd, offset as u64, whence);
+            }
             match sys::seek_sparse(fd, offset as u64, whence) {
                 Ok(at) => {
                     state.offset = at;
@@ -393,12 +408,25 @@ fn merged(state: &mut State, fd: i32) -> Option<Arc<File>> {
         return state.file.clone();
     }
     let engine: &'static Engine = engine()?;
-    if !engine.anything_staged() {
+    if !(engine.anything_staged() || engine.stores) {
         return None;
     }
     match attach::standing(engine, state, fd) {
-        Standing::File(f) if f.is_staged() => Some(f),
+        Standing::File(f) if f.is_staged() || f.resident().is_some() => Some(f),
         _ => None,
+    }
+}
+
+/// SEEK_DATA and SEEK_HOLE where the anchor's holes tell nothing: all of the file is data, as on file systems that
+/// know no holes (lseek(2) allows that).
+fn seek_dense(state: &mut State, fd: i32, offset: u64, whence: i32) -> Answer {
+    match sys::fstat(fd) {
+        Ok(st) if offset >= st.st_size as u64 => Answer::Fail(Errno(libc::ENXIO)),
+        Ok(st) => {
+            let to = if whence == libc::SEEK_DATA { offset } else { st.st_size as u64 };
+            move_to(state, fd, Some(to as i64))
+        }
+        Err(e) => Answer::Fail(e),
     }
 }
 
@@ -432,8 +460,9 @@ pub fn ftruncate(fd: i32, len: i64) -> Answer {
     match attach::standing(engine, &mut state, fd) {
         Standing::File(file) => {
             state.ahead.forget();
-            answer(file.alone(|| sys::ftruncate(fd, len as u64)).map(|()| 0))
+            answer(file.alone(|| file.base_cut(fd, len as u64)).map(|()| 0))
         }
+        Standing::Broken(e) => Answer::Fail(e),
         _ => Answer::Kernel,
     }
 }
@@ -484,7 +513,11 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         return Answer::Kernel;
     }
     let Some(engine) = engine() else { return Answer::Kernel };
-    let Standing::File(file) = attach::standing(engine, &mut state, fd) else { return Answer::Kernel };
+    let file = match attach::standing(engine, &mut state, fd) {
+        Standing::File(file) => file,
+        Standing::Broken(e) => return Answer::Fail(e),
+        Standing::Outside | Standing::Unserved => return Answer::Kernel,
+    };
     let small = Router { threshold: file.mount().threshold }.place(total as u64) == Place::Overlay;
     if small && state.flags & libc::O_DIRECT == 0 {
         drop(state);
@@ -507,9 +540,13 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
     };
     let written = if state.appends() {
         // pwritev appends as well when O_APPEND is set, and leaves the offset alone.
-        file.alone(|| if at.is_some() { sys::pwritev(fd, slices, at.unwrap_or(0)) } else { write() })
+        let append = || if at.is_some() { sys::pwritev(fd, slices, at.unwrap_or(0)) } else { write() };
+        file.alone(|| file.base_append(fd, total, append))
     } else {
-        file.write_through(write)
+        file.write_through(|| {
+            let start = offset.map_or_else(|| sys::tell(fd), Ok)?;
+            file.base_write(fd, start..start + total as u64, write)
+        })
     };
     if let (Ok(n), None, true) = (written, at, own) {
         state.offset = if state.appends() { sys::tell(fd).unwrap_or(0) } else { state.offset + n as u64 };

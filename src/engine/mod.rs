@@ -16,6 +16,7 @@ pub(crate) mod state;
 
 use crate::aside;
 use crate::errno::Errno;
+use crate::home::resident::Anchor;
 use crate::report::Bypass;
 use crate::sys;
 use crate::tier0::layout::REMOVED;
@@ -62,6 +63,11 @@ pub fn init() -> bool {
     state::start()
 }
 
+/// Tells what marks the calling thread as one of Iris's own, which no hook serves. Before [`init`].
+pub fn set_adopt(mark: fn()) {
+    crate::own_thread::set_adopt(mark);
+}
+
 /// Whether anything is mounted: one load, for the hooks' first test.
 #[inline]
 pub fn active() -> bool {
@@ -98,8 +104,24 @@ pub fn opened(fd: c_int, path: Option<&CStr>, flags: c_int) {
         forget_number(fd);
     }
     description::enter(fd, |d| d.flags = flags);
+    if engine.stores {
+        attach_at_once(engine, fd, flags & libc::O_TRUNC != 0);
+    }
     if flags & libc::O_TRUNC != 0 && engine.anything_staged() {
         truncated_by_open(engine, fd);
+    }
+}
+
+/// A file whose bytes live in a store is known from its open on: what the kernel would read are the anchor's holes.
+fn attach_at_once(engine: &'static state::Engine, fd: c_int, emptied: bool) {
+    let Found::Yes(mut d) = description::get(fd) else { return };
+    if let attach::Standing::File(file) = attach::standing(engine, &mut d, fd)
+        && let Some(resident) = file.resident()
+        && emptied
+        && d.writable()
+        && let Err(e) = resident.emptied()
+    {
+        file.keep_error(e);
     }
 }
 
@@ -185,6 +207,9 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
                 }
             }
         }
+        if result.is_ok() && file.resident().is_some() {
+            result = settle_closing(&file, fd);
+        }
         if let Some(e) = file.take_error() {
             result = result.and(Err(e));
         }
@@ -209,6 +234,19 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
         engine.forget(file);
     }
     result
+}
+
+/// Sends a file home whose home is a store, when its mount says that this is done at close.
+fn settle_closing(file: &file::File, fd: c_int) -> Result<(), Errno> {
+    if file.mount().settle == crate::config::Settle::Close {
+        return file.settle(fd);
+    }
+    if let Some(resident) =
+        file.resident().filter(|_| file.mount().settle == crate::config::Settle::Background)
+    {
+        resident.settle_later(Anchor::here(fd))?;
+    }
+    Ok(())
 }
 
 /// Before the kernel puts `old`'s description on number `new` (dup2, dup3): what lies there is closed, and the
@@ -394,6 +432,7 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
     match what {
         Touch::Sync => {
             file.flush()?;
+            file.settle(fd)?;
             d.ahead.forget();
             file.take_error().map_or(Ok(()), Err)
         }
@@ -409,6 +448,9 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
             d.ahead.forget();
             let flushed = file.flush();
             file.base_changed();
+            if let Some(resident) = file.resident() {
+                resident.changed();
+            }
             rights_are_the_kernels(flushed)
         }
         Touch::Leave(why) => {

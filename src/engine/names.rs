@@ -5,8 +5,11 @@
 use super::holds;
 use super::state::{self, Engine};
 use crate::errno::Errno;
+use crate::home::{self, Home};
 use crate::report::Bypass;
+use crate::spin::Spin;
 use crate::{file, namespace, report, sys};
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::Ordering;
 
@@ -171,7 +174,7 @@ pub fn settle_everything() -> Result<(), Errno> {
 /// Give the answer to [`removed`] when the call has succeeded.
 pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
     let engine = state::engine()?;
-    if !engine.anything_staged() {
+    if !(engine.anything_staged() || engine.stores) {
         return None;
     }
     let st = sys::statat(dirfd, path, false).ok()?;
@@ -179,6 +182,12 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
         return None;
     }
     let id = (st.st_dev, st.st_ino);
+    if engine.stores {
+        remember_home(dirfd, path, id);
+        if !engine.anything_staged() {
+            return Some(id);
+        }
+    }
     // Bytes that cannot go home (a full disk) go with the file, in `removed`.
     let _ = settle_as(engine, id, &|_| absolute(dirfd, path, false));
     if st.st_nlink != 1 {
@@ -191,10 +200,28 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
     Some(id)
 }
 
+/// Files about to lose their last name whose bytes live in a store, with their times of birth.
+static LEAVING: Spin<BTreeMap<(u64, u64), (&'static Home, u64)>> = Spin::new(BTreeMap::new());
+
+fn remember_home(dirfd: c_int, path: &CStr, id: (u64, u64)) {
+    let mut buf = [0u8; 4096];
+    let Ok(name) = sys::real_name(dirfd, path, &mut buf) else { return };
+    let Some(home) = home::of(name) else { return };
+    let born = sys::birth_at(dirfd, path, id.1);
+    if let Some(mut leaving) = LEAVING.lock() {
+        leaving.insert(id, (home, born));
+    }
+}
+
 /// A file has lost its last name: what is still staged for it matters only to those who have it open, and goes
 /// with the last of them.
 pub fn removed(id: (u64, u64)) {
     let Some(engine) = state::engine() else { return };
+    if engine.stores
+        && let Some((home, born)) = LEAVING.lock().and_then(|mut l| l.remove(&id))
+    {
+        home.unlinked(id.1, born, engine.known_file(id).is_some_and(|f| f.has_descriptors()));
+    }
     if let Some(pool) = engine.pool()
         && let Some(slot) = pool.find(id.0, id.1)
     {

@@ -4,6 +4,7 @@
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
 use super::{Touch, attach, background, holds, names, touch};
+use crate::home::service;
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -27,6 +28,7 @@ pub fn before_fork() {
     engine.lock_files();
     background::lock();
     holds::lock();
+    service::lock();
 }
 
 /// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
@@ -34,6 +36,7 @@ pub fn after_fork_in_parent() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on this thread.
     unsafe {
+        service::unlock();
         holds::unlock();
         background::unlock();
         engine.unlock_files();
@@ -47,6 +50,7 @@ pub fn after_fork_in_child() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on the thread that lives on here.
     unsafe {
+        service::unlock();
         background::restart_in_child();
         engine.restart_in_child();
         description::unlock_all();
@@ -102,7 +106,7 @@ pub fn spawned(pid: i32, also: &[i32]) {
 
 fn flush_all(engine: &state::Engine) {
     for file in engine.files() {
-        if let Err(e) = file.flush() {
+        if let Err(e) = file.flush().and_then(|()| file.settle_leaving()) {
             report::add(report::Count::FlushErrors, 1);
             engine.log(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
         }

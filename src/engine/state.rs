@@ -20,6 +20,8 @@ pub struct Engine {
     pub config: Config,
     /// Whether any mount reads ahead into user memory (session or relaxed consistency).
     pub reads_ahead: bool,
+    /// Whether any mount's home is a store.
+    pub stores: bool,
     /// Report file, if any.
     pub report: Option<CString>,
     pool: AtomicPtr<Pool>,
@@ -67,12 +69,14 @@ pub fn start() -> bool {
     let reads_ahead = config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
     let engine = Box::leak(Box::new(Engine {
         reads_ahead,
+        stores: crate::home::any(),
         config,
         report,
         pool: AtomicPtr::new(std::ptr::null_mut()),
         pool_state: AtomicU8::new(UNTRIED),
         files: Spin::new(BTreeMap::new()),
     }));
+    crate::log::set_level(engine.config.log);
     ENGINE.store(engine, Ordering::Release);
     true
 }

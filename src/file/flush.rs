@@ -4,11 +4,16 @@
 //! sealed, and retires it. A flush that dies in the middle has retired nothing, and the next one writes the same
 //! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
 
+use super::base::write_base;
 use super::gather;
 use super::index::merge;
 use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
+use crate::home::{
+    self,
+    resident::{Anchor, Resident},
+};
 use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Bypass, Count};
 use crate::sys;
@@ -168,7 +173,12 @@ impl File {
             // Asked each time: another process that shares the description may have changed its flags.
             let flags = sys::status_flags(d.fd)?;
             if flags & libc::O_DIRECT == 0 {
-                return Ok(Writer { fd: d.fd, append: flags & libc::O_APPEND != 0, own: None });
+                return Ok(Writer {
+                    fd: d.fd,
+                    append: flags & libc::O_APPEND != 0,
+                    own: None,
+                    resident: self.resident().cloned(),
+                });
             }
         }
         // By /proc: this may be a thread whose own table of descriptors is another.
@@ -176,7 +186,7 @@ impl File {
             let mut link = [0u8; 32];
             let own = sys::open(sys::fd_link(d.fd, &mut link), OFlags::WRONLY, 0);
             if own.as_ref().is_ok_and(|own| ours(own.raw())) {
-                return own.map(|own| Writer { fd: own.raw(), append: false, own: Some(own) });
+                return own.map(|own| Writer { fd: own.raw(), append: false, own: Some(own), resident: self.resident().cloned() });
             }
             if let Err(e) = own
                 && e.0 != libc::ENOENT
@@ -276,15 +286,19 @@ struct Writer {
     append: bool,
     #[allow(dead_code, reason = "keeps `fd` open")]
     own: Option<sys::OwnFd>,
+    resident: Option<std::sync::Arc<Resident>>,
 }
 
 impl Writer {
     fn write(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-        if self.append {
-            sys::pwritev_no_append(self.fd, slices, offset)
-        } else {
-            sys::pwritev(self.fd, slices, offset)
-        }
+        let len: u64 = slices.iter().map(|s| s.len() as u64).sum();
+        write_base(self.resident.as_ref(), self.fd, offset..offset + len, || {
+            if self.append {
+                sys::pwritev_no_append(self.fd, slices, offset)
+            } else {
+                sys::pwritev(self.fd, slices, offset)
+            }
+        })
     }
 
     /// Writes all of `slices`, which are consumed.
@@ -363,12 +377,12 @@ pub type Elsewhere<'a> = &'a (dyn Fn((u64, u64)) -> Option<CString> + Sync);
 /// Settles slot `number` by opening the file under the name it was staged by, or, when that does not lead to it any
 /// more, under the one that `elsewhere` knows. For recovery: the file's processes may all be dead. Returns the name
 /// with the outcome.
-pub fn settle_by_name(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
+pub fn settle_by_name(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
     aside::with_file(|| settle_here(pool, number, elsewhere))
 }
 
 /// As [`settle_by_name`], on this thread.
-fn settle_here(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
+fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, ByName) {
     let Some(me) = pool.me() else { return (Vec::new(), ByName::Failed(Errno(libc::EAGAIN))) };
     let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
     if pool.lock(&slot.flush_lock, me).is_err() {
@@ -418,7 +432,11 @@ fn settle_here(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, 
             Some(fd) => fd,
             None => elsewhere(id).map_or(Ok(None), open)?.ok_or(ByName::Gone)?,
         };
-        let writer = Writer { fd: fd.raw(), append: false, own: None };
+        let resident = match home::of(&name) {
+            Some(home) => Some(home.resident(fd.raw(), pool, false).map_err(ByName::Failed)?),
+            None => None,
+        };
+        let writer = Writer { fd: fd.raw(), append: false, own: None, resident };
         let times = Times::before(slot, fd.raw());
         let bytes = extents.iter().map(|e| u64::from(e.len)).sum();
         let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
@@ -428,6 +446,9 @@ fn settle_here(pool: &Pool, number: u32, elsewhere: Elsewhere<'_>) -> (Vec<u8>, 
             journal.retire(end);
             slot.error.store(0, Ordering::Release);
             lock::unlock(&slot.lock, me);
+        }
+        if let Some(resident) = &writer.resident {
+            resident.settle(Anchor::here(fd.raw())).map_err(ByName::Failed)?;
         }
         Ok(ByName::Settled(bytes))
     })();

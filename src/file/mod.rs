@@ -4,6 +4,7 @@
 //!
 //! Order of locks: `flushing` (this process) → `Slot::flush_lock` → index → `Slot::lock`.
 
+mod base;
 mod find;
 mod flush;
 mod gather;
@@ -77,6 +78,8 @@ pub struct File {
     staged_writes: AtomicU64,
     staged_total: AtomicU64,
     gain: Gain,
+    /// Where its bytes are, when its home is a store.
+    resident: std::sync::OnceLock<std::sync::Arc<crate::home::resident::Resident>>,
 }
 
 /// A descriptor through which a file can be flushed.
@@ -204,6 +207,7 @@ impl File {
             version: AtomicU64::new(0),
             unseen: AtomicBool::new(false),
             gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
+            resident: std::sync::OnceLock::new(),
         }
     }
 
@@ -565,9 +569,16 @@ impl File {
         self.set_unseen();
         match self.locked_or_new() {
             Some(l) => self.pool.want_pass(l.slot(), pid),
-            None => return Ok(()),
+            None if self.resident().is_none() => return Ok(()),
+            None => {}
         }
-        self.flush()
+        self.flush()?;
+        let Some(r) = self.resident() else { return Ok(()) };
+        let fds = self.fds.lock().map_or_else(Vec::new, |f| f.clone());
+        match fds.first() {
+            Some(d) => r.leave(crate::home::resident::Anchor::here(d.fd), fds.iter().any(|d| d.writable)),
+            None => Ok(()),
+        }
     }
 
     /// The error of a background flush, once.

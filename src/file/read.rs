@@ -7,7 +7,6 @@
 use super::{File, Locked, Overlay};
 use crate::errno::Errno;
 use crate::journal::{Damaged, Extent};
-use crate::sys;
 use crate::tier0::layout::DAMAGED;
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -65,13 +64,13 @@ impl File {
             for gap in &gaps {
                 let size = (gap.end - gap.start) as usize;
                 // SAFETY: a gap lies within offset..offset+n.
-                unsafe { read_base(fd, gap.start, buf.add((gap.start - offset) as usize), size)? };
+                unsafe { self.fill_gap(fd, gap.start, buf.add((gap.start - offset) as usize), size)? };
             }
         } else {
             let (start, end) = (gaps[0].start, gaps[gaps.len() - 1].end);
             let mut span = vec![0u8; (end - start) as usize];
             // SAFETY: the vector is that long.
-            unsafe { read_base(fd, start, span.as_mut_ptr(), span.len())? };
+            unsafe { self.fill_gap(fd, start, span.as_mut_ptr(), span.len())? };
             for gap in &gaps {
                 let from = &span[(gap.start - start) as usize..(gap.end - start) as usize];
                 // SAFETY: a gap lies within offset..offset+n.
@@ -85,21 +84,26 @@ impl File {
     }
 }
 
-/// Reads from the base; what lies beyond its end is a hole below the overlay's end, and reads as zeros.
-unsafe fn read_base(fd: i32, offset: u64, buf: *mut u8, len: usize) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < len {
-        // SAFETY: the caller vouches for `len` bytes, of which `done` are filled.
-        match unsafe { sys::pread(fd, buf.add(done), len - done, offset + done as u64) } {
-            Ok(0) => break,
-            Ok(n) => done += n,
-            Err(Errno(libc::EINTR)) => {}
-            Err(e) => return Err(e),
+impl File {
+    /// Reads from the base; what lies beyond its end is a hole below the overlay's end, and reads as zeros.
+    ///
+    /// # Safety
+    /// `buf` is writable for `len` bytes.
+    unsafe fn fill_gap(&self, fd: i32, offset: u64, buf: *mut u8, len: usize) -> Result<(), Errno> {
+        let mut done = 0;
+        while done < len {
+            // SAFETY: the caller vouches for `len` bytes, of which `done` are filled.
+            match unsafe { self.base_read(fd, offset + done as u64, buf.add(done), len - done) } {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno(libc::EINTR)) => {}
+                Err(e) => return Err(e),
+            }
         }
+        // SAFETY: as above.
+        unsafe { std::ptr::write_bytes(buf.add(done), 0, len - done) };
+        Ok(())
     }
-    // SAFETY: as above.
-    unsafe { std::ptr::write_bytes(buf.add(done), 0, len - done) };
-    Ok(())
 }
 
 impl Overlay {

@@ -7,6 +7,7 @@
 
 use crate::errno::Errno;
 use crate::sys;
+use crate::tier0::process::Identity;
 use rustix::fs::OFlags;
 use std::ffi::CStr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -38,6 +39,9 @@ pub const LOOSE: u32 = 2;
 pub const WILD: u32 = 8;
 /// The file has lost its last name: its objects go with the last process that has it open.
 pub const UNLINKED: u32 = 4;
+
+/// More processes had the file open than can be noted.
+const CROWDED: u32 = 16;
 
 /// No truncation since the file was last settled.
 pub const NO_CUT: u64 = u64::MAX;
@@ -76,11 +80,15 @@ pub struct Head {
     /// The store's tag of the whole object (S3): length and bytes.
     pub tag_len: AtomicU32,
     tag: [std::sync::atomic::AtomicU8; 124],
-    /// Processes that have the file open, each a word of the table of processes (lock::Owner without thread); 0 free.
+    /// Processes that have the file open: process id, and when it registered in tenths of a second since boot; 0 free.
     pub openers: [AtomicU64; 64],
 }
 
 const _: () = assert!(std::mem::size_of::<Head>() <= BITS);
+
+fn lives(held: u64) -> bool {
+    Identity { pid: (held >> 32) as u32, since_ms: u64::from(held as u32) * 100 }.alive()
+}
 
 /// Which of a granule's bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -172,6 +180,40 @@ impl Control {
     pub fn head(&self) -> &Head {
         // SAFETY: the mapping is at least a head long, page aligned, and all atomics.
         unsafe { &*self.map.cast::<Head>() }
+    }
+
+    /// Notes that this process has the file open. Where more have than there are places, objects of a file that is
+    /// removed meanwhile are left to `iris fsck`.
+    pub fn register(&self) {
+        let pid = sys::pid();
+        let value = u64::from(pid) << 32 | u64::from((sys::boot_ms() / 100 + 1) as u32);
+        for place in &self.head().openers {
+            let held = place.load(Ordering::Acquire);
+            if (held >> 32 == u64::from(pid) || held == 0 || !lives(held))
+                && place.compare_exchange(held, value, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            {
+                return;
+            }
+        }
+        self.head().flags.fetch_or(CROWDED, Ordering::AcqRel);
+    }
+
+    /// Notes that this process has closed the file.
+    pub fn unregister(&self) {
+        let pid = u64::from(sys::pid());
+        for place in &self.head().openers {
+            let held = place.load(Ordering::Acquire);
+            if held >> 32 == pid {
+                let _ = place.compare_exchange(held, 0, Ordering::AcqRel, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether some living process has the file open, as far as can be told.
+    pub fn is_open(&self) -> bool {
+        let head = self.head();
+        head.flags.load(Ordering::Acquire) & CROWDED != 0
+            || head.openers.iter().map(|p| p.load(Ordering::Acquire)).any(|held| held != 0 && lives(held))
     }
 
     /// The tag kept for the whole object.

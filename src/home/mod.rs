@@ -16,14 +16,14 @@ use crate::errno::Errno;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
-use control::{Control, Found, GRANULE};
-use iris_store::{Kind, Store, StoreError};
+use control::{Control, Found, GRANULE, UNLINKED};
+use iris_store::{Kind, Request, Store, StoreError};
 use placement::Layout;
 use resident::{Anchor, Resident};
 use std::ffi::CString;
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// Objects up to this many bytes are put in one request.
 pub const SMALL_OBJECT: u64 = 8 << 20;
@@ -76,8 +76,13 @@ impl Home {
         Ok(store)
     }
 
-    /// The file behind an anchor that the program has open as `fd`.
-    pub fn resident(&'static self, fd: i32, pool: &'static Pool) -> Result<Arc<Resident>, Errno> {
+    /// The file behind an anchor that is open as `fd`; as `opener`, on behalf of the program.
+    pub fn resident(
+        &'static self,
+        fd: i32,
+        pool: &'static Pool,
+        opener: bool,
+    ) -> Result<Arc<Resident>, Errno> {
         let st = sys::fstat(fd)?;
         let born = sys::birth(fd, st.st_ino);
         let path = self.control_path(st.st_ino)?;
@@ -89,13 +94,44 @@ impl Home {
             control.set(control::Bit::Present, 0, end);
             control.set(control::Bit::Dirty, 0, end);
         }
-        Ok(Arc::new(Resident::new(self, control, pool)))
+        Ok(Arc::new(Resident::new(self, control, pool, opener)))
     }
 
     fn control_path(&self, ino: u64) -> Result<CString, Errno> {
         let mut path = self.controls.clone();
         path.extend_from_slice(format!("/{ino:016x}").as_bytes());
         CString::new(path).map_err(|_| Errno(libc::EINVAL))
+    }
+
+    /// A file of the shadow tree has lost its last name; `st` is what it was before. Its objects go with the last
+    /// process that has it open, which may be this one.
+    pub fn unlinked(&self, ino: u64, born: u64, open_here: bool) {
+        let Ok(path) = self.control_path(ino) else { return };
+        // Without a control file nothing of it was ever sent.
+        let Ok((control, _)) = Control::open(&path, ino, born, [0, 0]) else { return };
+        control.head().flags.fetch_or(UNLINKED, Ordering::AcqRel);
+        if !open_here && !control.is_open() {
+            self.remove_objects(&control);
+        }
+    }
+
+    /// Deletes a file's objects and its control file.
+    fn remove_objects(&self, control: &Control) {
+        let head = control.head();
+        let id = [head.id[0].load(Ordering::Relaxed), head.id[1].load(Ordering::Relaxed)];
+        let stored = head.stored_len.load(Ordering::Acquire);
+        if stored > 0 && matches!(self.layout, Layout::Buckets { .. }) {
+            let removed = service::call(|| cut_objects(&*self.store()?, &self.layout, id, 0, stored));
+            if let Err(e) = removed.and_then(|r| r) {
+                crate::log::say(1, || {
+                    format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
+                });
+                return;
+            }
+        }
+        if let Err(e) = sys::remove(control.path()) {
+            crate::log::say(2, || format!("removing a control file: {e}"));
+        }
     }
 
     /// The key of the object that a file is, in [`Layout::Whole`]: its name in the shadow tree.
@@ -134,6 +170,53 @@ impl Home {
             crate::log::say(2, || format!("giving room back: {e}"));
         }
     }
+}
+
+/// Deletes what a store holds of a file between `cut` and `stored`, the end of an object included.
+fn cut_objects(store: &dyn Store, layout: &Layout, id: [u64; 2], cut: u64, stored: u64) -> Result<(), Errno> {
+    let pieces: Vec<_> = layout.pieces(cut..stored).collect();
+    let mut outcomes = Vec::new();
+    for some in pieces.chunks(1024) {
+        let keys: Vec<_> = some.iter().map(|p| layout.key(id, p.bucket)).collect();
+        let mut requests: Vec<_> = some
+            .iter()
+            .zip(&keys)
+            .map(
+                |(p, key)| {
+                    if p.at == 0 { Request::Delete { key } } else { Request::Resize { key, len: p.at } }
+                },
+            )
+            .collect();
+        store.submit(&mut requests, &mut outcomes);
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Err(e) if e.kind != Kind::NotFound => return Err(failed(&e)),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The homes of this process, set once before any file is opened.
+static HOMES: OnceLock<Vec<&'static Home>> = OnceLock::new();
+
+/// Makes these the homes of the process.
+pub fn install(homes: Vec<Home>) {
+    // A second call would change nothing: mounts are read once.
+    let _ = HOMES.set(homes.into_iter().map(|h| &*Box::leak(Box::new(h))).collect());
+}
+
+/// Whether any file's home is a store.
+pub fn any() -> bool {
+    HOMES.get().is_some_and(|h| !h.is_empty())
+}
+
+/// The home in whose shadow tree an absolute name lies.
+pub fn of(name: &[u8]) -> Option<&'static Home> {
+    let below =
+        |h: &&&'static Home| name.strip_prefix(&h.tree[..]).is_some_and(|rest| rest.first() == Some(&b'/'));
+    HOMES.get()?.iter().filter(below).max_by_key(|h| h.tree.len()).copied()
 }
 
 /// An identity for a new file: it must be unlike any other's on any node that shares the store.

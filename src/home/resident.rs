@@ -19,13 +19,16 @@ use crate::tier0::pool::Pool;
 use iris_store::{Condition, Kind, Outcome, Part, Request, Source, Store};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::ahead::Ahead;
 use crate::spin::Spin;
 
 /// Bytes that one job asks a store for, or sends it, at a time.
 const BATCH: u64 = 16 << 20;
+
+/// Bytes written after which a file is sent although it is still open.
+const EARLY: u64 = 32 << 20;
 
 /// A descriptor of the program, as one of its threads knows it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +54,23 @@ pub struct Resident {
     /// The anchor, open for reading and writing in the service's own table.
     anchor: Spin<Option<Arc<ServiceFd>>>,
     ahead: Spin<Ahead>,
+    /// It stands for this process's descriptors on the file.
+    opener: bool,
+    /// Bytes written since the last of them were sent early.
+    since: AtomicU64,
+}
+
+impl Drop for Resident {
+    fn drop(&mut self) {
+        if !self.opener {
+            return;
+        }
+        self.control.unregister();
+        let unlinked = self.control.head().flags.load(Ordering::Acquire) & UNLINKED != 0;
+        if unlinked && !self.control.is_open() {
+            self.home.remove_objects(&self.control);
+        }
+    }
 }
 
 fn granules(range: &Range<u64>) -> (u64, u64) {
@@ -59,8 +79,19 @@ fn granules(range: &Range<u64>) -> (u64, u64) {
 
 impl Resident {
     /// The file behind an anchor.
-    pub fn new(home: &'static Home, control: Control, pool: &'static Pool) -> Resident {
-        Resident { home, control, pool, anchor: Spin::new(None), ahead: Spin::new(Ahead::default()) }
+    pub fn new(home: &'static Home, control: Control, pool: &'static Pool, opener: bool) -> Resident {
+        if opener {
+            control.register();
+        }
+        Resident {
+            home,
+            control,
+            pool,
+            anchor: Spin::new(None),
+            ahead: Spin::new(Ahead::default()),
+            opener,
+            since: AtomicU64::new(0),
+        }
     }
 
     /// Its control file.
@@ -254,7 +285,7 @@ impl Resident {
     /// Runs `write`, which changes the anchor's bytes within `range` (and gives how many, from its start), so that
     /// they are sent home some time.
     pub fn writing(
-        &self,
+        self: &Arc<Self>,
         anchor: Anchor,
         range: Range<u64>,
         write: impl FnOnce() -> Result<usize, Errno>,
@@ -299,9 +330,50 @@ impl Resident {
                 Some(written)
             })?;
             if let Some(written) = written {
+                if let Ok(n) = written {
+                    self.send_early(anchor, n as u64);
+                }
                 return written;
             }
         }
+    }
+
+    /// After writes of many bytes: what fills whole batches is sent while the program goes on. A store of whole objects
+    /// gets them when they are whole.
+    fn send_early(self: &Arc<Self>, anchor: Anchor, written: u64) {
+        if matches!(self.home.layout(), Layout::Whole { .. })
+            || self.since.fetch_add(written, Ordering::Relaxed) + written < EARLY
+        {
+            return;
+        }
+        self.since.store(0, Ordering::Relaxed);
+        // A failure leaves the bytes dirty, and shows when the file is settled.
+        let _ = self.settle_later(anchor);
+    }
+
+    /// Has the file sent home soon.
+    pub fn settle_later(self: &Arc<Self>, anchor: Anchor) -> Result<(), Errno> {
+        let own = service::call(|| self.own_anchor(anchor))??;
+        let me = self.clone();
+        service::later(move || {
+            if let Err(e) = me.settle_here(&own) {
+                crate::log::say(1, || {
+                    format!("sending a file home in the background: {e}; it is tried again")
+                });
+            }
+        })
+    }
+
+    /// At the end of the process: sends home what is not there, through whatever is open of the file.
+    pub fn settle_leaving(&self, fd: Option<i32>) -> Result<(), Errno> {
+        if !self.is_unsettled() {
+            return Ok(());
+        }
+        if let Some(fd) = fd {
+            return self.settle(Anchor::here(fd));
+        }
+        let own = self.anchor.lock().and_then(|a| a.clone());
+        own.map_or(Ok(()), |own| service::call(|| self.settle_here(&own))?)
     }
 
     /// Of the granules `from..to`, marked dirty, only bytes below `end` were written after all: what the anchor does
@@ -479,29 +551,7 @@ impl Resident {
 
     /// The file was cut to `cut` bytes and may have grown again: what the store held beyond must not come back.
     fn cut_objects(&self, store: &dyn Store, cut: u64, stored: u64) -> Result<(), Errno> {
-        let (layout, id) = (self.home.layout(), self.id());
-        let pieces: Vec<_> = layout.pieces(cut..stored).collect();
-        for some in pieces.chunks(1024) {
-            let keys: Vec<_> = some.iter().map(|p| layout.key(id, p.bucket)).collect();
-            let mut requests: Vec<_> = some
-                .iter()
-                .zip(&keys)
-                .map(
-                    |(p, key)| {
-                        if p.at == 0 { Request::Delete { key } } else { Request::Resize { key, len: p.at } }
-                    },
-                )
-                .collect();
-            let mut outcomes = Vec::new();
-            store.submit(&mut requests, &mut outcomes);
-            for outcome in outcomes {
-                match outcome {
-                    Err(e) if e.kind != Kind::NotFound => return Err(failed(&e)),
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
+        super::cut_objects(store, self.home.layout(), self.id(), cut, stored)
     }
 
     fn send_whole(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
@@ -572,17 +622,6 @@ impl Resident {
             }
         }
         parts
-    }
-
-    /// Deletes the file's objects: its last name is gone, and nobody has it open. On a service thread.
-    pub fn delete_objects(&self) -> Result<(), Errno> {
-        let store = self.home.store()?;
-        let stored = self.control.head().stored_len.load(Ordering::Acquire);
-        if let Layout::Buckets { .. } = self.home.layout() {
-            self.cut_objects(&*store, 0, stored)?;
-            self.control.head().stored_len.store(0, Ordering::Release);
-        }
-        Ok(())
     }
 
     /// Takes clean granules out of the anchor, from the one behind `hand` on, until `want` bytes are gone. Returns how

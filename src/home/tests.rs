@@ -189,7 +189,8 @@ impl Node {
             u64::MAX,
             Box::new(move || Ok(store.clone() as Arc<dyn Store>)),
         );
-        let file = Box::leak(Box::new(home)).resident(anchor.as_raw_fd(), Box::leak(Box::new(pool))).unwrap();
+        let file =
+            Box::leak(Box::new(home)).resident(anchor.as_raw_fd(), Box::leak(Box::new(pool)), true).unwrap();
         Node { _folder: folder, anchor, file }
     }
 
