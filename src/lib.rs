@@ -26,5 +26,6 @@ pub mod namespace;
 mod own_thread;
 pub mod report;
 mod spin;
+pub mod stores;
 mod sys;
 pub mod tier0;

@@ -186,7 +186,12 @@ impl File {
             let mut link = [0u8; 32];
             let own = sys::open(sys::fd_link(d.fd, &mut link), OFlags::WRONLY, 0);
             if own.as_ref().is_ok_and(|own| ours(own.raw())) {
-                return own.map(|own| Writer { fd: own.raw(), append: false, own: Some(own), resident: self.resident().cloned() });
+                return own.map(|own| Writer {
+                    fd: own.raw(),
+                    append: false,
+                    own: Some(own),
+                    resident: self.resident().cloned(),
+                });
             }
             if let Err(e) = own
                 && e.0 != libc::ENOENT

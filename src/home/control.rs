@@ -10,6 +10,7 @@ use crate::sys;
 use crate::tier0::process::Identity;
 use rustix::fs::OFlags;
 use std::ffi::CStr;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of a file that one bit stands for. Smaller costs a request to the store for each few pages that a program
@@ -168,6 +169,36 @@ impl Control {
         head.id[1].store(fresh[1], Ordering::Relaxed);
         head.magic.store(MAGIC, Ordering::Release);
         Ok((control, Found::Fresh))
+    }
+
+    /// Maps the control file at `path`, whosever it is.
+    ///
+    /// # Errors
+    /// ENOENT also where there is a file that is no control file of this version.
+    pub fn open_any(path: &CStr) -> Result<Control, Errno> {
+        let fd = sys::open(path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
+        if (sys::fstat(fd.raw())?.st_size as usize) < MAP {
+            return Err(Errno(libc::ENOENT));
+        }
+        let control = Control { map: sys::map_shared(fd.raw(), MAP)?, path: path.to_owned() };
+        if control.head().magic.load(Ordering::Acquire) == MAGIC {
+            Ok(control)
+        } else {
+            Err(Errno(libc::ENOENT))
+        }
+    }
+
+    /// The anchor's inode number.
+    pub fn ino(&self) -> u64 {
+        self.head().ino.load(Ordering::Acquire)
+    }
+
+    /// Whether the file of that name, which has the right inode number, is the anchor and no later file.
+    pub fn is_of(&self, anchor: &std::path::Path) -> bool {
+        let born = self.head().born.load(Ordering::Acquire);
+        let Ok(name) = std::ffi::CString::new(anchor.as_os_str().as_bytes()) else { return false };
+        let now = sys::birth_at(libc::AT_FDCWD, &name, self.ino());
+        born == now || born == 0 || now == 0
     }
 
     /// Where it lies.
@@ -337,7 +368,6 @@ impl Control {
 mod tests {
     use super::*;
     use std::ffi::CString;
-    use std::os::unix::ffi::OsStrExt;
 
     fn control(dir: &tempfile::TempDir) -> Control {
         let path = CString::new(dir.path().join("c").as_os_str().as_bytes()).unwrap();

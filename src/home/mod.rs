@@ -6,16 +6,20 @@
 //! of the file's bytes: [`resident`] fetches what is read and sends what was written.
 
 mod ahead;
-mod attributes;
+pub mod attributes;
+pub mod catalog;
 pub mod control;
 pub mod placement;
+pub mod recovery;
 pub mod resident;
 pub mod service;
+pub mod shadow;
 
 use crate::errno::Errno;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
+use catalog::Catalog;
 use control::{Control, Found, GRANULE, UNLINKED};
 use iris_store::{Kind, Request, Store, StoreError};
 use placement::Layout;
@@ -38,6 +42,8 @@ pub struct Home {
     /// The folder of the control files, on the same node.
     controls: Vec<u8>,
     layout: Layout,
+    /// What the names of the home are called in its store, when they are kept there.
+    names: Option<String>,
     opener: Opener,
     store: Spin<Option<(u32, Arc<dyn Store>)>>,
     /// Bytes that anchors may hold of what the store has too.
@@ -47,9 +53,36 @@ pub struct Home {
 }
 
 impl Home {
-    /// A home whose anchors lie in `tree`, with control files in `controls`.
+    /// A home whose anchors lie in `tree`, with control files in `controls`; anchors may hold `room` bytes of what the
+    /// store has too. The tree is all that is known of its names, until [`Home::with_names`].
     pub fn new(tree: Vec<u8>, controls: Vec<u8>, layout: Layout, room: u64, opener: Opener) -> Home {
-        Home { tree, controls, layout, opener, store: Spin::new(None), room, fetched: AtomicU64::new(0) }
+        Home {
+            tree,
+            controls,
+            layout,
+            names: None,
+            opener,
+            store: Spin::new(None),
+            room,
+            fetched: AtomicU64::new(0),
+        }
+    }
+
+    /// Its names are kept in its store, under `name`, for all nodes.
+    pub fn with_names(mut self, name: &str) -> Home {
+        self.names = Some(name.to_owned());
+        self
+    }
+
+    /// The names that are kept in the store; `None` where the tree is all there is. On a service thread.
+    ///
+    /// # Errors
+    /// EOPNOTSUPP where the store cannot keep them.
+    pub fn catalog(&self) -> Result<Option<Catalog>, Errno> {
+        match &self.names {
+            None => Ok(None),
+            Some(name) => Catalog::new(self.store()?, name).map(Some).ok_or(Errno(libc::EOPNOTSUPP)),
+        }
     }
 
     /// How files are laid out in the store.
@@ -146,7 +179,16 @@ impl Home {
     }
 
     /// A file's bytes and length are in the store. On a service thread.
-    fn settled(&self, _file: &Resident, _own: &ServiceFd, _len: u64) -> Result<(), Errno> {
+    fn settled(&self, file: &Resident, own: &ServiceFd, len: u64) -> Result<(), Errno> {
+        let Some(catalog) = self.catalog()? else { return Ok(()) };
+        let head = file.control().head();
+        let id = [head.id[0].load(Ordering::Acquire), head.id[1].load(Ordering::Acquire)];
+        match catalog.settled(&shadow::id_text(id), len, sys::mtime_ns(own.raw())?) {
+            Ok(version) => head.version.store(version, Ordering::Release),
+            // Its last name went, here or elsewhere, while it was open: nobody can look for its bytes any more.
+            Err(Errno(libc::ENOENT)) => {}
+            Err(e) => return Err(e),
+        }
         Ok(())
     }
 
@@ -205,6 +247,11 @@ static HOMES: OnceLock<Vec<&'static Home>> = OnceLock::new();
 pub fn install(homes: Vec<Home>) {
     // A second call would change nothing: mounts are read once.
     let _ = HOMES.set(homes.into_iter().map(|h| &*Box::leak(Box::new(h))).collect());
+}
+
+/// The homes of the process.
+pub fn homes() -> &'static [&'static Home] {
+    HOMES.get().map_or(&[], Vec::as_slice)
 }
 
 /// Whether any file's home is a store.

@@ -1,0 +1,251 @@
+//! The names of a home that several nodes share, kept in the store beside the bytes: directories, modes, times, links,
+//! and which inode has which bytes. Owns the layout of these records (names.lua, version 1) and the calls on them; each
+//! is one script, atomic for everybody. Knows no anchors.
+
+use super::failed;
+use crate::errno::Errno;
+use iris_store::{Reply, Script, Store};
+use std::sync::Arc;
+
+/// Questions, which may be asked twice.
+static ASK: Script = Script { name: "names", source: include_str!("names.lua"), repeatable: true };
+/// Changes, which may not.
+static CHANGE: Script = Script { name: "names", source: include_str!("names.lua"), repeatable: false };
+
+/// What a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link.
+    Link,
+}
+
+impl Type {
+    fn letter(self) -> &'static [u8] {
+        match self {
+            Type::File => b"f",
+            Type::Dir => b"d",
+            Type::Link => b"l",
+        }
+    }
+}
+
+/// What the catalog knows of a file, a directory or a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inode {
+    /// Its identity, in the home for ever.
+    pub id: Vec<u8>,
+    /// What it is.
+    pub kind: Type,
+    /// Permissions.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Names that lead to it.
+    pub links: u32,
+    /// Length in bytes.
+    pub len: u64,
+    /// Time of modification in nanoseconds since 1970.
+    pub mtime_ns: u64,
+    /// Raised whenever its bytes are settled.
+    pub version: u64,
+    /// What a symbolic link says.
+    pub target: Vec<u8>,
+}
+
+/// The root's identity.
+pub const ROOT: &[u8] = b"0";
+
+/// How a rename treats what has the new name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// It is replaced.
+    Replace,
+    /// There must be none.
+    Never,
+    /// It gets the old name.
+    Exchange,
+}
+
+/// The names of one home.
+pub struct Catalog {
+    store: Arc<dyn Store>,
+    tag: Vec<u8>,
+}
+
+impl Catalog {
+    /// The names kept in `store` under the home's `name`; `None` where the store runs no scripts.
+    pub fn new(store: Arc<dyn Store>, name: &str) -> Option<Catalog> {
+        store.scripts()?;
+        Some(Catalog { store, tag: format!("{{iris:1:{name}}}").into_bytes() })
+    }
+
+    /// The inodes on the way along `names` from the root, which comes first: fewer than names + 1 where the way ends at
+    /// a name that is not there, or at something that is no directory.
+    pub fn walk(&self, names: &[&[u8]]) -> Result<Vec<Inode>, Errno> {
+        match self.run(&ASK, b"walk", names)? {
+            Reply::List(way) => way.iter().map(inode).collect(),
+            _ => Err(malformed()),
+        }
+    }
+
+    /// The entries of a directory, in no order.
+    pub fn list(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, Inode)>, Errno> {
+        let Reply::List(entries) = self.run(&ASK, b"list", &[dir])? else { return Err(malformed()) };
+        entries
+            .iter()
+            .map(|e| match e {
+                Reply::List(two) => match &two[..] {
+                    [Reply::Bytes(name), of] => Ok((name.clone(), inode(of)?)),
+                    _ => Err(malformed()),
+                },
+                _ => Err(malformed()),
+            })
+            .collect()
+    }
+
+    /// Makes a name for `new` in `dir`, unless there is one. Whether it was made, and what the name leads to.
+    pub fn make(&self, dir: &[u8], name: &[u8], new: &Inode) -> Result<(bool, Inode), Errno> {
+        let numbers =
+            [new.mode.into(), new.uid.into(), new.gid.into(), new.mtime_ns].map(|n: u64| n.to_string());
+        let args: [&[u8]; 9] = [
+            dir,
+            name,
+            &new.id,
+            new.kind.letter(),
+            numbers[0].as_bytes(),
+            numbers[1].as_bytes(),
+            numbers[2].as_bytes(),
+            numbers[3].as_bytes(),
+            &new.target,
+        ];
+        match self.run(&CHANGE, b"make", &args)? {
+            Reply::List(two) => match &two[..] {
+                [Reply::Int(made), of] => Ok((*made == 1, inode(of)?)),
+                _ => Err(malformed()),
+            },
+            _ => Err(malformed()),
+        }
+    }
+
+    /// Another name for a file.
+    pub fn link(&self, dir: &[u8], name: &[u8], id: &[u8]) -> Result<(), Errno> {
+        self.run(&CHANGE, b"link", &[dir, name, id]).map(drop)
+    }
+
+    /// Removes a name of a file. The inode, if it was its last.
+    pub fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+        gone(self.run(&CHANGE, b"unlink", &[dir, name])?)
+    }
+
+    /// Removes an empty directory.
+    pub fn rmdir(&self, dir: &[u8], name: &[u8]) -> Result<(), Errno> {
+        self.run(&CHANGE, b"rmdir", &[dir, name]).map(drop)
+    }
+
+    /// Renames. The inode that has lost its last name by it, if any.
+    pub fn rename(
+        &self,
+        from: (&[u8], &[u8]),
+        to: (&[u8], &[u8]),
+        over: Over,
+    ) -> Result<Option<Vec<u8>>, Errno> {
+        let how: &[u8] = match over {
+            Over::Replace => b"",
+            Over::Never => b"n",
+            Over::Exchange => b"x",
+        };
+        gone(self.run(&CHANGE, b"rename", &[from.0, from.1, to.0, to.1, how])?)
+    }
+
+    /// Sets an inode's mode, owner, group and time.
+    pub fn set(&self, id: &[u8], mode: u32, uid: u32, gid: u32, mtime_ns: u64) -> Result<(), Errno> {
+        let n = [mode.into(), uid.into(), gid.into(), mtime_ns].map(|n: u64| n.to_string());
+        let args: [&[u8]; 9] =
+            [id, b"m", n[0].as_bytes(), b"u", n[1].as_bytes(), b"g", n[2].as_bytes(), b"mt", n[3].as_bytes()];
+        self.run(&ASK, b"set", &args).map(drop)
+    }
+
+    /// A file's bytes are in their objects: its new length and time. Gives its new version.
+    pub fn settled(&self, id: &[u8], len: u64, mtime_ns: u64) -> Result<u64, Errno> {
+        let (len, mtime) = (len.to_string(), mtime_ns.to_string());
+        // Counted twice, a version is only looked at once too often.
+        match self.run(&ASK, b"settled", &[id, len.as_bytes(), mtime.as_bytes()])? {
+            Reply::Int(version) => Ok(version as u64),
+            _ => Err(malformed()),
+        }
+    }
+
+    fn run(&self, script: &Script, command: &[u8], args: &[&[u8]]) -> Result<Reply, Errno> {
+        let mut all = Vec::with_capacity(args.len() + 1);
+        all.push(command);
+        all.extend_from_slice(args);
+        let scripts = self.store.scripts().ok_or(Errno(libc::EOPNOTSUPP))?;
+        match scripts.run(script, &[&self.tag], &all).map_err(|e| failed(&e))? {
+            Reply::Bytes(b) if b.first() == Some(&b'!') => Err(refusal(&b[1..])),
+            reply => Ok(reply),
+        }
+    }
+}
+
+fn refusal(name: &[u8]) -> Errno {
+    Errno(match name {
+        b"ENOENT" => libc::ENOENT,
+        b"EEXIST" => libc::EEXIST,
+        b"EISDIR" => libc::EISDIR,
+        b"ENOTDIR" => libc::ENOTDIR,
+        b"ENOTEMPTY" => libc::ENOTEMPTY,
+        b"EINVAL" => libc::EINVAL,
+        _ => libc::EIO,
+    })
+}
+
+/// The store's answer is none of those that the script gives: another layout, or a foreign key.
+fn malformed() -> Errno {
+    crate::log::say(1, || {
+        "the names of a home in its store are not as this version of Iris writes them".into()
+    });
+    Errno(libc::EIO)
+}
+
+fn gone(reply: Reply) -> Result<Option<Vec<u8>>, Errno> {
+    match reply {
+        Reply::Bytes(id) => Ok((!id.is_empty()).then_some(id)),
+        _ => Err(malformed()),
+    }
+}
+
+/// An inode as names.lua tells it.
+fn inode(reply: &Reply) -> Result<Inode, Errno> {
+    let Reply::List(fields) = reply else { return Err(malformed()) };
+    let bytes = |i: usize| match fields.get(i) {
+        Some(Reply::Bytes(b)) => Ok(b.as_slice()),
+        _ => Err(malformed()),
+    };
+    let number = |i: usize| -> Result<u64, Errno> {
+        let text = std::str::from_utf8(bytes(i)?).map_err(|_| malformed())?;
+        if text.is_empty() { Ok(0) } else { text.parse().map_err(|_| malformed()) }
+    };
+    Ok(Inode {
+        id: bytes(0)?.to_vec(),
+        kind: match bytes(1)? {
+            b"f" => Type::File,
+            b"d" => Type::Dir,
+            b"l" => Type::Link,
+            _ => return Err(malformed()),
+        },
+        mode: number(2)? as u32,
+        uid: number(3)? as u32,
+        gid: number(4)? as u32,
+        links: number(5)? as u32,
+        len: number(6)?,
+        mtime_ns: number(7)?,
+        version: number(8)?,
+        target: bytes(9)?.to_vec(),
+    })
+}

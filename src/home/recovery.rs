@@ -1,0 +1,131 @@
+//! What killed processes left: files whose bytes had not been sent, and objects of files that lost their last name.
+//! Owns finding them, from the control files, and bringing each to its end; for `iris drain` and `iris fsck`.
+
+use super::control::{CHANGED, Control, UNLINKED, WILD};
+use super::resident::Anchor;
+use super::{Home, service};
+use crate::errno::Errno;
+use crate::sys;
+use crate::tier0::pool::Pool;
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+/// What a control file that nobody has open tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The file was sent home: its anchor, and its length in bytes.
+    Settled(PathBuf, u64),
+    /// A process has it open and will see to it.
+    InUse(PathBuf),
+    /// The objects of a file that has no name any more were deleted.
+    Removed,
+    /// It could not be brought to its end.
+    Failed(PathBuf, Errno),
+}
+
+impl Home {
+    /// Brings every file to its end that was not sent, or not deleted, and is open nowhere. With `all` also those that
+    /// are open.
+    ///
+    /// # Errors
+    /// Where the folder of control files cannot be read; what concerns one file is told with it.
+    pub fn drain(&'static self, pool: &'static Pool, all: bool) -> Result<Vec<Left>, Errno> {
+        let mut left = Vec::new();
+        let unfinished = self.unfinished()?;
+        if unfinished.is_empty() {
+            return Ok(left);
+        }
+        let anchors = self.anchors()?;
+        for control in unfinished {
+            let ino = control.ino();
+            let flags = control.head().flags.load(Ordering::Acquire);
+            let anchor = anchors.get(&ino).filter(|a| control.is_of(a));
+            match anchor {
+                _ if control.is_open() && !all => {
+                    left.push(Left::InUse(anchor.map_or_else(|| PathBuf::from("(deleted)"), Clone::clone)));
+                }
+                Some(path) if flags & UNLINKED == 0 => left.push(self.send_left(path, pool)),
+                // Its last name went while nobody could tell.
+                _ if !control.is_open() => {
+                    self.remove_objects(&control);
+                    left.push(Left::Removed);
+                }
+                _ => {}
+            }
+        }
+        Ok(left)
+    }
+
+    fn send_left(&'static self, path: &Path, pool: &'static Pool) -> Left {
+        let send = || -> Result<u64, Errno> {
+            let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
+            let fd = sys::open(&name, rustix::fs::OFlags::RDONLY, 0)?;
+            let resident = self.resident(fd.raw(), pool, false)?;
+            resident.settle(Anchor::here(fd.raw()))?;
+            if !resident.control().is_open() {
+                resident.control().head().flags.fetch_and(!WILD, Ordering::AcqRel);
+            }
+            Ok(sys::fstat(fd.raw())?.st_size as u64)
+        };
+        match send() {
+            Ok(len) => Left::Settled(path.to_owned(), len),
+            Err(e) => Left::Failed(path.to_owned(), e),
+        }
+    }
+
+    /// Control files of files that the store lacks something of, or that have no name.
+    fn unfinished(&self) -> Result<Vec<Control>, Errno> {
+        let mut found = Vec::new();
+        let folder = Path::new(OsStr::from_bytes(&self.controls));
+        for entry in std::fs::read_dir(folder).map_err(errno)? {
+            let path = entry.map_err(errno)?.path();
+            let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
+            // One that is being made, or is none of ours, has no head yet.
+            if let Ok(control) = Control::open_any(&name)
+                && control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED) != 0
+            {
+                found.push(control);
+            }
+        }
+        Ok(found)
+    }
+
+    /// The anchors of the shadow tree by inode number.
+    fn anchors(&self) -> Result<BTreeMap<u64, PathBuf>, Errno> {
+        let mut anchors = BTreeMap::new();
+        let mut folders = vec![PathBuf::from(OsStr::from_bytes(&self.tree))];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).map_err(errno)? {
+                let entry = entry.map_err(errno)?;
+                let Ok(meta) = entry.path().symlink_metadata() else { continue };
+                if meta.is_dir() {
+                    folders.push(entry.path());
+                } else if meta.is_file() {
+                    anchors.insert(meta.ino(), entry.path());
+                }
+            }
+        }
+        Ok(anchors)
+    }
+}
+
+fn errno(e: std::io::Error) -> Errno {
+    Errno(e.raw_os_error().unwrap_or(libc::EIO))
+}
+
+/// Drains every home of this process; see [`Home::drain`].
+pub fn drain_all(pool: &'static Pool, all: bool) -> Vec<(String, Result<Vec<Left>, Errno>)> {
+    super::homes()
+        .iter()
+        .map(|home| {
+            let name = String::from_utf8_lossy(&home.tree).into_owned();
+            // The threads of the service do the sending; this one waits.
+            debug_assert!(!service::is_mine());
+            (name, home.drain(pool, all))
+        })
+        .collect()
+}
