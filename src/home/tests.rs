@@ -203,6 +203,8 @@ impl Node {
         let n = self
             .file
             .reading(self.anchor(), at..at + len as u64, || {
+                // Others get their turn just here.
+                std::thread::yield_now();
                 // SAFETY: the vector is that long.
                 unsafe { sys::pread(self.anchor.as_raw_fd(), bytes.as_mut_ptr(), len, at) }
             })
@@ -348,9 +350,10 @@ fn readers_never_see_what_nobody_wrote() {
     let stop = AtomicBool::new(false);
     std::thread::scope(|s| {
         s.spawn(|| {
-            for round in 0..300u64 {
+            for round in 0..600u64 {
                 let at = round * 37_777 % (LEN - 70_000);
                 node.write(at, &vec![1; 70_000]);
+                std::thread::yield_now();
             }
             stop.store(true, Ordering::Relaxed);
         });
