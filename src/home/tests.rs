@@ -41,6 +41,7 @@ impl Memory {
                 put_if_match: false,
                 batch: true,
                 list: false,
+                list_scans: false,
                 compose: true,
                 scripts: false,
                 volatile: false,
