@@ -20,8 +20,8 @@ mod journal_damage_tests;
 #[cfg(test)]
 #[path = "journal/tests.rs"]
 mod journal_tests;
-pub mod mapper_plugins;
 pub mod log;
+pub mod mapper_plugins;
 pub mod namespace;
 mod own_thread;
 pub mod report;

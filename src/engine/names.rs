@@ -200,12 +200,15 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
     Some(id)
 }
 
+/// By device and inode number.
+type Leaving = BTreeMap<(u64, u64), (&'static Home, u64)>;
+
 /// Files about to lose their last name whose bytes live in a store, with their times of birth.
-static LEAVING: Spin<BTreeMap<(u64, u64), (&'static Home, u64)>> = Spin::new(BTreeMap::new());
+static LEAVING: Spin<Leaving> = Spin::new(BTreeMap::new());
 
 fn remember_home(dirfd: c_int, path: &CStr, id: (u64, u64)) {
     let mut buf = [0u8; 4096];
-    let Ok(name) = sys::real_name(dirfd, path, &mut buf) else { return };
+    let Ok(name) = sys::real_name(dirfd, path, false, &mut buf) else { return };
     let Some(home) = home::of(name) else { return };
     let born = sys::birth_at(dirfd, path, id.1);
     if let Some(mut leaving) = LEAVING.lock() {

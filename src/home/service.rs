@@ -73,8 +73,9 @@ pub fn call<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
     // SAFETY: only the lifetime is lengthened: this frame is not left before the job is done or was refused.
     let boxed: Job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(boxed) };
     queue()?.send(boxed).map_err(|_| Errno(libc::EAGAIN))?;
-    // SAFETY: the job only stores to it, atomically.
-    let done = unsafe { &*(&raw const waiting.done) };
+    let address = &raw const waiting.done;
+    // SAFETY: this frame lives, and the job only stores to it, atomically.
+    let done = unsafe { &*address };
     while done.load(Ordering::Acquire) == 0 {
         let _ = futex::wait(done, futex::Flags::PRIVATE, 0, None);
     }

@@ -367,7 +367,7 @@ fn gone_by_anyone(gone: rustix::io::Result<()>) -> Result<(), Errno> {
 }
 
 fn mtime_of(st: &rustix::fs::Stat) -> u64 {
-    (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec as u64)
+    (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec)
 }
 
 fn id_of(control: &Control) -> [u64; 2] {
