@@ -74,7 +74,7 @@ impl Ahead {
             return Vec::new();
         }
         self.named = to;
-        Vec::from([from..to])
+        std::iter::once(from..to).collect()
     }
 
     fn backward(&mut self, at: u64) -> Vec<Range<u64>> {
@@ -88,7 +88,7 @@ impl Ahead {
             return Vec::new();
         }
         self.named = from;
-        Vec::from([from..to])
+        std::iter::once(from..to).collect()
     }
 
     fn strided(&mut self, range: &Range<u64>, step: i64, len: u64) -> Vec<Range<u64>> {
