@@ -6,7 +6,7 @@ use crate::engine::state::settings;
 use crate::file::{ByName, by_number, discard as give_up, settle_by_name};
 use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED};
-use crate::tier0::pool::{Pool, PoolError};
+use crate::tier0::pool::{self, Pool, PoolError};
 use crate::tier0::process::Identity;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
@@ -157,6 +157,22 @@ fn places(config: &Config, path: &Path) -> Vec<Vec<u8>> {
         return nearest.map(|p| p.as_os_str().as_bytes().to_vec()).into_iter().collect();
     }
     config.mounts.iter().map(|m| m.root.clone()).collect()
+}
+
+/// What would keep every program from staging anything, if something does: a Tier 0 folder that is missing, not
+/// writable or not private, or a pool that cannot be used. Makes nothing.
+pub fn obstacle(config: &Config) -> Option<PoolError> {
+    let settings = settings(config);
+    match Pool::open_existing(&settings) {
+        Err(e) => return Some(e),
+        Ok(Some(_)) => return None,
+        Ok(None) => {}
+    }
+    let own = pool::folder_for(&settings);
+    let path = if own.exists() { own } else { settings.folder };
+    rustix::fs::access(&path, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+        .err()
+        .map(|e| PoolError::Folder { path, source: e.into() })
 }
 
 /// Settles every staged file whose last writer is dead, or only those below one of `paths`. With `all`, also

@@ -7,8 +7,10 @@ use super::settings::Settings;
 use super::signals::Held;
 use super::{library, tier0, which};
 use clap::Args;
+use iris::admin;
 use iris::config::{Config, Environment};
 use std::ffi::{OsStr, OsString};
+use std::fs::OpenOptions;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -47,7 +49,13 @@ pub fn main(args: &RunArgs) -> Result<(String, ExitCode), Failure> {
         command.env("IRIS_DISABLE", "1");
     } else {
         let library = library::find()?;
+        can_report(&config)?;
         advise(&found);
+        if !config.mounts.is_empty()
+            && let Some(e) = admin::obstacle(&config)
+        {
+            say::warn(&format!("nothing will be staged: {e}"));
+        }
         environment(&mut command, &config, &library);
     }
 
@@ -82,6 +90,15 @@ fn configuration(env: &Environment) -> Result<Config, Failure> {
         say::warn("no directory is mounted, so nothing will be accelerated; name one with --mount DIR");
     }
     Ok(config)
+}
+
+/// A report that cannot be written is known before hours of work rather than after.
+fn can_report(config: &Config) -> Result<(), Failure> {
+    let Some(report) = &config.report else { return Ok(()) };
+    match OpenOptions::new().append(true).create(true).open(report) {
+        Ok(_) => Ok(()),
+        Err(e) => Err(Failure::new(2, format!("the report {}: {e}", report.display()))),
+    }
 }
 
 /// Says so when the program cannot be intercepted. A program that cannot be judged is run all the same: if it is

@@ -1,7 +1,7 @@
 //! `iris status` and `iris drain`: what Tier 0 holds, and taking home what killed processes left. Owns the words;
 //! the pool is the library's.
 
-use super::say::Failure;
+use super::say::{self, Failure};
 use super::settings::Settings;
 use clap::Args;
 use iris::admin::{self, DrainReport, Outcome, StagedFile, Status};
@@ -201,6 +201,12 @@ pub fn drain(args: &DrainArgs) -> Result<(String, ExitCode), Failure> {
     limits_are_errors();
     let report =
         admin::drain(&config, &paths, args.all, args.discard).map_err(|e| Failure::new(1, e.to_string()))?;
+    for path in &paths {
+        // Nothing staged and no such name: a slip of the pen is more likely than a folder that went.
+        if !path.exists() && !report.files.iter().any(|(file, _)| file.starts_with(path)) {
+            say::warn(&format!("{}: there is no such file, and nothing is staged below it", path.display()));
+        }
+    }
     let text = if args.json { drain_json(&report) } else { drain_text(&report) };
     Ok((text, ExitCode::from(u8::from(!report.is_complete()))))
 }

@@ -98,6 +98,8 @@ fn nothing_staged() {
     let (code, out, _) = outcome(&mut iris(&bed, &["status"]));
     assert!(code == 0 && out.contains("no pool yet") && out.contains("Staged: 0 B in 0 files"), "{out}");
     assert_eq!(outcome(&mut iris(&bed, &["drain"])), (0, "Nothing to drain.\n".into(), String::new()));
+    let (code, _, err) = outcome(&mut iris(&bed, &["drain", "data", "no-such"]));
+    assert!(code == 0 && err.contains("no-such: there is no such file") && !err.contains("data:"), "{err}");
 }
 
 #[test]

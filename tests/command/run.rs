@@ -56,6 +56,21 @@ fn a_wrong_configuration_runs_nothing() {
     assert!(!bed.at("ran").exists());
 }
 
+#[test]
+fn what_would_be_missed_only_afterwards_is_told_before() {
+    let bed = bed();
+    let run = ["run", "--mount", "data", "--report", "gone/report", "--", "touch", "ran"];
+    let (code, _, err) = outcome(&mut bed.iris(run));
+    assert!(code == 2 && err.contains("gone/report") && !bed.at("ran").exists(), "{err}");
+
+    // Without Tier 0 the program runs all the same, and is slower than its user thinks.
+    let mut command = bed.iris(mounted(&["touch", "ran"]));
+    let (code, _, err) = outcome(command.env("IRIS_TIER0_PATH", bed.at("gone")));
+    assert!(code == 0 && bed.at("ran").exists(), "{code}: {err}");
+    assert!(err.contains("nothing will be staged: Tier 0 folder") && err.contains("tier0.path"), "{err}");
+    assert_eq!(outcome(&mut bed.iris(mounted(&["true"]))).2, "", "no word when all is well");
+}
+
 fn variables(text: &str) -> Vec<(String, String)> {
     let pairs = text.lines().filter_map(|l| l.split_once('='));
     pairs
