@@ -3,6 +3,11 @@
 //! A request goes down once and comes back once: hook (the preload crate) → [`engine`] → [`namespace`] →
 //! [`file`] → router → [`tier0`] or the base. No module calls upward.
 
+// What another machine may order or call differently has been proved on models and tested on this one alone. Whoever
+// ports it builds with `--cfg iris_porting` and has every test of scripts/test to pass.
+#[cfg(not(any(iris_porting, all(target_os = "linux", target_arch = "x86_64", target_env = "gnu"))))]
+compile_error!("Iris supports Linux on x86-64 with glibc only: see docs/installation.md");
+
 pub mod admin;
 mod aside;
 pub mod config;

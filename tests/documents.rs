@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 const DOCUMENTS: &[&str] = &[
     "README.md",
     "docs/semantics.md",
+    "docs/installation.md",
+    "CONTRIBUTING.md",
     "docs/configuration.md",
     "docs/benchmarks.md",
     "docs/design.md",

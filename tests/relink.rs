@@ -3,6 +3,8 @@
 //!
 //! Needs gcc, g++, gfortran and pkg-config.
 
+#[path = "support/install.rs"]
+mod install;
 mod support;
 
 use std::path::{Path, PathBuf};
@@ -11,26 +13,16 @@ use std::sync::OnceLock;
 use support::build;
 use support::pair::{self, Place, Program, Scene, alone, together};
 
-/// An installed Iris: prefix with lib, include and lib/pkgconfig as `scripts` would make it.
+/// An installed Iris. An earlier run's is replaced file by file: another test process may be running programs that
+/// have the old library mapped.
 fn prefix() -> &'static Path {
     static DONE: OnceLock<PathBuf> = OnceLock::new();
     DONE.get_or_init(|| {
-        let prefix = Path::new(env!("CARGO_TARGET_TMPDIR")).join("prefix");
-        std::fs::create_dir_all(prefix.join("lib/pkgconfig")).expect("make the prefix");
-        std::fs::create_dir_all(prefix.join("include")).expect("make the prefix");
-        // By rename: another test process may be running programs that have the old one mapped.
-        let fresh = prefix.join(format!("lib/{}.new", std::process::id()));
-        std::fs::copy(build::libiris(), &fresh).expect("copy libiris.so");
-        std::fs::rename(&fresh, prefix.join("lib/libiris.so")).expect("install libiris.so");
-        let header = build::root().join("include/iris.h");
-        std::fs::copy(header, prefix.join("include/iris.h")).expect("install iris.h");
-        let template =
-            std::fs::read_to_string(build::root().join("preload/iris.pc.in")).expect("read iris.pc.in");
-        let text = template
-            .replace("@PREFIX@", prefix.to_str().expect("paths are text"))
-            .replace("@VERSION@", env!("CARGO_PKG_VERSION"));
-        assert!(!text.contains('@'), "iris.pc.in asks for more than a prefix and a version:\n{text}");
-        std::fs::write(prefix.join("lib/pkgconfig/iris.pc"), text).expect("install iris.pc");
+        let place = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let prefix = place.join("prefix");
+        let built = install::built(place);
+        let (done, said) = install::run(install::script(&prefix).arg("--from").arg(built));
+        assert!(done, "scripts/install failed:\n{said}");
         prefix
     })
 }
