@@ -167,11 +167,12 @@ impl<'a> Pipeline<'a> {
                     && let Some(job) = self.jobs.get(self.written)
                 {
                     let job = &mut jobs[*job as usize];
-                    let knows = job.script().is_none_or(|s| self.connection.scripts.contains(&s.hash));
-                    let knows = knows && !job.send_script;
-                    if let (false, Some(script)) = (knows, job.script()) {
-                        self.connection.scripts.push(script.hash);
+                    let scripts = &mut self.connection.scripts;
+                    let known = job.script().is_none_or(|s| scripts.contains(&s.hash));
+                    if let (false, Some(script)) = (known, job.script()) {
+                        scripts.push(script.hash);
                     }
+                    let knows = known && !job.send_script;
                     job.write(common.config.dialect, knows, &mut self.out);
                     self.asked += into_len(job);
                     self.written += 1;

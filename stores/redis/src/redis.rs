@@ -151,7 +151,7 @@ impl Redis {
     }
 
     /// Asks again, exactly, where an answer left open whether there is an object.
-    fn ask_exactly<'a>(&'a self, jobs: &mut [Job<'a>]) {
+    pub fn ask_exactly<'a>(&'a self, jobs: &mut [Job<'a>]) {
         let mut open = false;
         for job in &mut *jobs {
             let numbers = match (job.what, &job.result) {

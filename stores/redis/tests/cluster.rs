@@ -4,7 +4,7 @@ mod support;
 
 use iris_store::{Kind, ListRequest, Outcome, Reply, Request, Result, Run, Script};
 use redis::Value;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 use support::servers::Servers;
@@ -120,17 +120,17 @@ fn slots_move_while_they_are_used() {
     let target = (owner + 1) % 3;
     let port = servers.var("REDIS_PORTS").split(' ').nth(target).unwrap().to_owned();
     let stop = AtomicBool::new(false);
+    let rounds: [AtomicU32; 4] = Default::default();
     thread::scope(|scope| {
         // Each writes a key of its own and reads it back, in one batch: any mix-up or loss shows.
         let workers: Vec<_> = (0..4)
             .map(|t| {
-                let (store, stop, keys) = (&store, &stop, &keys);
+                let (store, stop, keys, rounds) = (&store, &stop, &keys, &rounds[t]);
                 scope.spawn(move || {
-                    let mut rounds = 0u32;
                     while !stop.load(Ordering::Relaxed) {
-                        rounds += 1;
+                        let round = rounds.fetch_add(1, Ordering::Relaxed);
                         for key in keys.iter().skip(t).step_by(4) {
-                            let value = format!("{t} {rounds}").into_bytes();
+                            let value = format!("{t} {round}").into_bytes();
                             let mut room = [0u8; 32];
                             let mut requests = [
                                 Request::Put {
@@ -152,7 +152,6 @@ fn slots_move_while_they_are_used() {
                             assert_eq!(&room[..value.len()], value);
                         }
                     }
-                    rounds
                 })
             })
             .collect();
@@ -163,14 +162,21 @@ fn slots_move_while_they_are_used() {
             let key = std::str::from_utf8(key).unwrap();
             servers.tell(owner, &["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]);
         }
-        thread::sleep(Duration::from_millis(50));
+        // All keys are at the target, and no node says yet that it has the slot: work goes on by ASK.
+        let seen = rounds.each_ref().map(|r| r.load(Ordering::Relaxed));
+        while rounds.iter().zip(seen).any(|(now, seen)| now.load(Ordering::Relaxed) < seen + 3)
+            && !workers.iter().any(|w| w.is_finished())
+        {
+            thread::sleep(Duration::from_millis(5));
+        }
         for i in [target, owner, (owner + 2) % 3] {
             servers.tell(i, &["CLUSTER", "SETSLOT", &slot, "NODE", &id(target)]);
         }
         thread::sleep(Duration::from_millis(50));
         stop.store(true, Ordering::Relaxed);
+        assert!(rounds.iter().all(|r| r.load(Ordering::Relaxed) > 3));
         for worker in workers {
-            assert!(worker.join().unwrap() > 0);
+            worker.join().unwrap();
         }
     });
     assert!(matches!(servers.tell(target, &["CLUSTER", "COUNTKEYSINSLOT", &slot]), Value::Int(40)));

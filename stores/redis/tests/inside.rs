@@ -119,6 +119,18 @@ fn a_broken_connection_sends_no_signal() {
 }
 
 #[test]
+fn the_password_may_stand_in_the_environment() {
+    let servers = Servers::up("redis", &["--password", "secret-word"]);
+    let bare = servers.var("REDIS_URL").replace("default:secret-word@", "");
+    let status = forked(|| {
+        // SAFETY: a forked child has one thread.
+        unsafe { std::env::set_var("IRIS_REDIS_PASSWORD", "secret-word") };
+        i32::from(put(&*open(&bare), b"a", b"x").is_err())
+    });
+    assert_eq!(status, 0);
+}
+
+#[test]
 fn descriptors_are_closed_by_exec() {
     let servers = Servers::up("redis", &[]);
     let store = open(servers.var("REDIS_URL"));
