@@ -17,7 +17,10 @@ pub const STAMP: &str = env!("IRIS_STORE_STAMP");
 /// What a store may ask of the process it lives in.
 #[derive(Clone, Copy)]
 pub struct Host {
-    /// Every thread that a store starts calls this first: its calls are Iris's own, which no hook may serve.
+    /// Every thread that a store starts calls this first: its calls are Iris's own, which no hook may serve. It leaves
+    /// the thread's table of descriptors alone: all threads of a store share the one of the thread that opened it, which
+    /// is not the program's. Other threads call the store without that table, so they may not use a descriptor of it,
+    /// not even to wake a runtime.
     pub adopt_thread: fn(),
     /// Writes a line to Iris's log, if there is one: level 0 errors, 1 warnings, 2 more.
     pub log: fn(level: u8, line: &str),
