@@ -9,10 +9,12 @@
 mod support;
 
 use iris_mappers::{Extent, Extents, Facts, MAX_FILE, Mapper, Plan, Record, Registry, Store};
+use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 /// Requests of the first table, as IRIS measured them.
@@ -167,10 +169,42 @@ fn small(rounds: usize) {
     println!();
 }
 
-/// Resident memory in bytes.
-fn resident() -> u64 {
-    let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    text.split(' ').nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0) * 4096
+/// Counts the bytes that are allocated.
+struct Counting;
+static ALLOCATED: AtomicU64 = AtomicU64::new(0);
+
+// SAFETY: every call is passed on to the system's allocator as it is.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATED.fetch_add(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: as required of the caller.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        ALLOCATED.fetch_sub(layout.size() as u64, Ordering::Relaxed);
+        // SAFETY: as required of the caller.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static GLOBAL: Counting = Counting;
+
+/// Nanoseconds that one read of memory waits which depends on the one before, in `bytes` of it: what no look-up in
+/// an index of that size can be much faster than, and what a machine that is busy with other things makes longer.
+fn wait(bytes: u64) -> f64 {
+    let lines = (bytes / 64).max(2);
+    let mut next: Vec<[u64; 8]> = (0..lines).map(|i| [i; 8]).collect();
+    // A shuffle that makes one cycle of all (Sattolo's).
+    let mut random = Random(9);
+    for i in (1..lines).rev() {
+        next.swap(i as usize, random.below(i) as usize);
+    }
+    let mut at = 0;
+    let ns = time(1_000_000, |_| at = next[at as usize][0]);
+    black_box(at);
+    ns
 }
 
 /// The index that one would write first: a B-tree map by offset.
@@ -241,10 +275,10 @@ impl Index for Plain {
 
 /// Builds an index of `n` extents and measures it. Gives the row, and a sum of all that it found.
 fn measure(mut index: impl Index, n: u64, rounds: usize) -> (String, u64) {
-    let (before, place) = (resident(), scattered(n));
+    let (before, place) = (ALLOCATED.load(Ordering::Relaxed), scattered(n));
     let block = BLOCK as u32;
     let grow = time(n, |i| index.insert(Extent { offset: place(i) * BLOCK, len: block, at: 0, object: i }));
-    let bytes = (resident() - before) as f64 / index.len() as f64;
+    let bytes = (ALLOCATED.load(Ordering::Relaxed) - before) as f64 / index.len() as f64;
     let count = n.min(1_000_000);
     let mut columns: [Vec<f64>; 4] = Default::default();
     let (mut random, mut sum, mut object) = (Random(1), 0u64, n);
@@ -279,6 +313,7 @@ fn measure(mut index: impl Index, n: u64, rounds: usize) -> (String, u64) {
 }
 
 fn large(n: u64, rounds: usize) {
+    println!("one wait for far memory, in {} MiB: {:.0} ns", (n * 40) >> 20, wait(n * 40));
     println!("{n} extents of 4 KiB, ns an operation (median of {rounds} rounds of 10^6; growing: all, once)");
     println!(
         "| | grow, scattered | read a block | read across two | overwrite a block | overwrite across two | bytes an extent |"
@@ -306,6 +341,9 @@ fn large(n: u64, rounds: usize) {
     let cells: Vec<String> = columns.into_iter().map(|c| format!("{:.0}", median(c))).collect();
     let bytes = usage.memory as f64 / usage.extents as f64;
     println!("| write-optimized, all of it | {grow:.0} | {} | {bytes:.1} |", cells.join(" | "));
+    let memory = usage.memory;
+    drop(s);
+    println!("one wait for far memory, in {} MiB: {:.0} ns", memory >> 20, wait(memory));
     println!();
 }
 

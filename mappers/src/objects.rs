@@ -51,10 +51,79 @@ impl Hasher for PageHasher {
     }
 }
 
+/// Pages by their number. Numbers are given out from 0 on, so most pages are found by one step.
+#[derive(Default)]
+struct Pages {
+    near: Vec<Option<Box<Page>>>,
+    far: HashMap<u64, Box<Page>, BuildHasherDefault<PageHasher>>,
+    /// How many there are.
+    count: usize,
+}
+
+/// Pages with lower numbers are near ones: 2^26 objects, and half a MiB of pointers at most.
+const NEAR: u64 = 1 << 16;
+
+impl Pages {
+    #[inline]
+    fn get(&self, number: u64) -> Option<&Page> {
+        if number < NEAR {
+            self.near.get(number as usize)?.as_deref()
+        } else {
+            self.far.get(&number).map(Box::as_ref)
+        }
+    }
+
+    #[inline]
+    fn get_mut(&mut self, number: u64) -> Option<&mut Page> {
+        if number < NEAR {
+            self.near.get_mut(number as usize)?.as_deref_mut()
+        } else {
+            self.far.get_mut(&number).map(Box::as_mut)
+        }
+    }
+
+    #[inline]
+    fn get_or_make(&mut self, number: u64) -> &mut Page {
+        let (count, near) = (&mut self.count, &mut self.near);
+        let mut new = || {
+            *count += 1;
+            Box::new(Page { entries: [Entry::default(); PAGE as usize], used: 0 })
+        };
+        if number >= NEAR {
+            return self.far.entry(number).or_insert_with(new);
+        }
+        if near.len() as u64 <= number {
+            near.resize_with(number as usize + 1, || None);
+        }
+        near[number as usize].get_or_insert_with(&mut new)
+    }
+
+    fn remove(&mut self, number: u64) {
+        let page = if number < NEAR {
+            self.near.get_mut(number as usize).and_then(Option::take)
+        } else {
+            self.far.remove(&number)
+        };
+        self.count -= usize::from(page.is_some());
+    }
+
+    /// All of them, by number, in no order.
+    fn iter(&self) -> impl Iterator<Item = (u64, &Page)> {
+        let near = self.near.iter().enumerate().filter_map(|(n, p)| Some((n as u64, p.as_deref()?)));
+        near.chain(self.far.iter().map(|(n, p)| (*n, p.as_ref())))
+    }
+
+    fn memory(&self) -> usize {
+        self.count * size_of::<Page>()
+            + self.near.capacity() * size_of::<Option<Box<Page>>>()
+            + self.far.capacity() * size_of::<(u64, Box<Page>)>()
+    }
+}
+
 /// The objects of one file.
 #[derive(Default)]
 pub(crate) struct Table {
-    pages: HashMap<u64, Box<Page>, BuildHasherDefault<PageHasher>>,
+    pages: Pages,
     /// Numbers of objects of which nothing is read, in the order in which they came to that; also of some that
     /// have been collected since, or are read again.
     dead: Vec<u64>,
@@ -65,14 +134,11 @@ pub(crate) struct Table {
 
 impl Table {
     fn entry(&self, object: u64) -> Entry {
-        self.pages.get(&(object / PAGE)).map_or(Entry::default(), |p| p.entries[(object % PAGE) as usize])
+        self.pages.get(object / PAGE).map_or(Entry::default(), |p| p.entries[(object % PAGE) as usize])
     }
 
     fn entry_mut(&mut self, object: u64) -> &mut Entry {
-        let page = self
-            .pages
-            .entry(object / PAGE)
-            .or_insert_with(|| Box::new(Page { entries: [Entry::default(); PAGE as usize], used: 0 }));
+        let page = self.pages.get_or_make(object / PAGE);
         &mut page.entries[(object % PAGE) as usize]
     }
 
@@ -80,7 +146,7 @@ impl Table {
     /// because the count of a page is far from most of its entries.
     fn entry_to_fill(&mut self, object: u64) -> &mut Entry {
         if self.entry_mut(object).len == 0
-            && let Some(page) = self.pages.get_mut(&(object / PAGE))
+            && let Some(page) = self.pages.get_mut(object / PAGE)
         {
             page.used += 1;
         }
@@ -162,20 +228,23 @@ impl Table {
     /// Forgets garbage that was deleted. Numbers of which nothing is known may be among it.
     pub fn collected(&mut self, first: u64, count: u64) -> Result<(), RecordError> {
         let end = first + count;
-        let mut pages: Vec<u64> = if count / PAGE > self.pages.len() as u64 {
-            self.pages.keys().copied().filter(|p| (first / PAGE..=(end - 1) / PAGE).contains(p)).collect()
+        let range = first / PAGE..=(end - 1) / PAGE;
+        let pages: Vec<u64> = if count / PAGE > self.pages.count as u64 {
+            self.pages.iter().map(|(n, _)| n).filter(|n| range.contains(n)).collect()
         } else {
-            (first / PAGE..=(end - 1) / PAGE).filter(|p| self.pages.contains_key(p)).collect()
+            range.filter(|n| self.pages.get(*n).is_some()).collect()
         };
         let inside = |page: u64| {
             let base = page * PAGE;
             (first.max(base) - base) as usize..(end.min(base + PAGE) - base) as usize
         };
-        if pages.iter().any(|p| self.pages[p].entries[inside(*p)].iter().any(|e| e.live > 0)) {
+        let live =
+            |n: &u64| self.pages.get(*n).is_some_and(|p| p.entries[inside(*n)].iter().any(|e| e.live > 0));
+        if pages.iter().any(live) {
             return Err(RecordError::Contradiction("an object was collected that is still read"));
         }
-        for number in pages.drain(..) {
-            let Some(page) = self.pages.get_mut(&number) else { continue };
+        for number in pages {
+            let Some(page) = self.pages.get_mut(number) else { continue };
             for entry in &mut page.entries[inside(number)] {
                 if entry.len > 0 {
                     self.stale += usize::from(entry.len & LISTED != 0);
@@ -184,7 +253,7 @@ impl Table {
                 }
             }
             if page.used == 0 {
-                self.pages.remove(&number);
+                self.pages.remove(number);
             }
         }
         if self.stale * 2 > self.dead.len() {
@@ -210,7 +279,7 @@ impl Table {
 
     /// Calls `f` with the number, length and live bytes of each object, in no order.
     pub fn each(&self, mut f: impl FnMut(u64, u32, u32)) {
-        for (number, page) in &self.pages {
+        for (number, page) in self.pages.iter() {
             for (i, e) in page.entries.iter().enumerate().filter(|(_, e)| e.len > 0) {
                 f(number * PAGE + i as u64, e.len(), e.live);
             }
@@ -219,8 +288,6 @@ impl Table {
 
     /// Memory in bytes.
     pub fn memory(&self) -> usize {
-        self.pages.len() * size_of::<Page>()
-            + self.pages.capacity() * size_of::<(u64, Box<Page>)>()
-            + self.dead.capacity() * size_of::<u64>()
+        self.pages.memory() + self.dead.capacity() * size_of::<u64>()
     }
 }
