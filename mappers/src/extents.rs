@@ -11,9 +11,9 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Extents in a leaf, and children of an inner node.
-const WIDTH: usize = 64;
+const WIDTH: usize = 80;
 /// Leaves in a block of memory; the first block grows to that.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 /// Offsets in a cache line.
 const LINE: usize = 8;
 /// A leaf with fewer extents than this is joined with a neighbour, if there is room.
@@ -68,7 +68,9 @@ struct Value {
 }
 
 /// Offsets in `keys[..n]`, ascending; the rest is [`FREE`], which no offset is.
-#[repr(align(64))]
+///
+/// All of a leaf is in one page of memory, so that its values are not waited for twice.
+#[repr(align(2048))]
 struct Leaf {
     keys: [u64; WIDTH],
     values: [Value; WIDTH],
@@ -89,6 +91,8 @@ struct Inner {
     n: u32,
 }
 
+const _: () = assert!(size_of::<Leaf>() == 2048 && WIDTH.is_multiple_of(LINE));
+
 /// The number of keys that are not greater than `x`.
 #[inline]
 fn rank(keys: &[u64; WIDTH], x: u64) -> usize {
@@ -98,7 +102,7 @@ fn rank(keys: &[u64; WIDTH], x: u64) -> usize {
     let not_above = |k: u64| k.wrapping_sub(above) >> 63;
     let lines: u64 = (0..WIDTH / LINE).map(|i| not_above(keys[i * LINE])).sum();
     let from = (lines as usize).saturating_sub(1) * LINE;
-    let line = keys.as_chunks::<LINE>().0[from / LINE % (WIDTH / LINE)];
+    let line = keys.as_chunks::<LINE>().0[(from / LINE).min(WIDTH / LINE - 1)];
     from + line.into_iter().map(not_above).sum::<u64>() as usize
 }
 

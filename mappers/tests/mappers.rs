@@ -8,7 +8,7 @@ use iris_mappers::balanced::Balanced;
 use iris_mappers::naive::Naive;
 use iris_mappers::read_optimized::ReadOptimized;
 use iris_mappers::write_optimized::WriteOptimized;
-use iris_mappers::{MAX_FILE, Mapper, Object, Op, Store};
+use iris_mappers::{MAX_FILE, Mapper, Object, Op, Record, Store};
 use proptest::prelude::*;
 use support::{File, PLAIN, RICH};
 
@@ -33,6 +33,10 @@ enum Step {
     Truncate {
         size: u64,
         steps: usize,
+    },
+    /// Takes so many bytes off the end.
+    Trim {
+        by: u64,
     },
     Read {
         offset: u64,
@@ -69,6 +73,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (place(), len(), any::<u8>(), 0..8usize)
             .prop_map(|(offset, len, seed, steps)| Step::DyingWrite { offset, len, seed, steps }),
         2 => (place(), steps()).prop_map(|(size, steps)| Step::Truncate { size, steps }),
+        2 => (1..4u64).prop_map(|by| Step::Trim { by }),
         6 => (place(), len()).prop_map(|(offset, len)| Step::Read { offset, len }),
         4 => (1..200u64, steps()).prop_map(|(budget, steps)| Step::Upkeep { budget, steps }),
         2 => prop_oneof![Just(usize::MAX), 0..3usize].prop_map(|limit| Step::Collect { limit }),
@@ -126,6 +131,10 @@ fn live(
             Step::Truncate { size, steps } => {
                 let size = if size < 8 { size } else { base + size };
                 file.truncate(process, size, steps);
+            }
+            Step::Trim { by } => {
+                let size = file.size.saturating_sub(by);
+                file.truncate(process, size, usize::MAX);
             }
             Step::Read { offset, len } => file.check(process, base + offset, len).map_err(fail)?,
             Step::Upkeep { budget, steps } => {
@@ -271,6 +280,31 @@ fn a_dirty_range_is_read_from_the_first_replica_until_it_is_repaired() {
     for offset in 0..980 {
         file.check(0, offset, 30).unwrap();
     }
+}
+
+/// Of two writes that were under way at once, neither knows whose replicas came last.
+#[test]
+fn two_writes_at_once_leave_a_range_to_be_repaired() {
+    let mut mapper = ReadOptimized::new(4, 4, 2, 0);
+    let facts = iris_mappers::Facts { size: 1000, store: PLAIN };
+    let one_object = |mapper: &ReadOptimized, offset| {
+        let mut plan = iris_mappers::Plan::default();
+        mapper.plan_read(&facts, offset, 20, &mut plan).unwrap();
+        plan.pieces.len() == 1
+    };
+    let (a, b) = ((100, 50), (130, 50));
+    for (offset, len) in [a, b] {
+        mapper.apply(&Record::Dirty { offset, len }).unwrap();
+    }
+    for (offset, len) in [a, b] {
+        mapper.apply(&Record::Clean { offset, len }).unwrap();
+    }
+    assert!(one_object(&mapper, 106) && one_object(&mapper, 154) && !one_object(&mapper, 130));
+    let mut plan = iris_mappers::Plan::default();
+    assert!(mapper.plan_upkeep(&facts, 1000, 0, &mut plan).unwrap() && plan.exclusive);
+    assert_eq!(plan.records, [Record::Repaired { offset: 130, len: 20 }]);
+    mapper.apply(&plan.records[0]).unwrap();
+    assert!(one_object(&mapper, 130));
 }
 
 #[test]
