@@ -397,6 +397,25 @@ fn a_cut_during_a_migration_does_not_undo_it() {
     file.check(0, 0, 100).unwrap();
 }
 
+/// What a step left that died must not show when the file shrinks and grows again.
+#[test]
+fn a_step_that_died_leaves_nothing_to_be_read() {
+    for caps in [RICH, PLAIN] {
+        let mut file = File::new(caps, 2, || Box::new(Auto::new(4, 16)));
+        file.write(0, 0, &bytes(400, 1), usize::MAX).unwrap();
+        for i in 0..16 * 10 {
+            file.observe(0, if i % 2 == 0 { Op::Read } else { Op::Write }, 64);
+        }
+        // To buckets of 64 bytes: five of seven are written, and no record.
+        assert!(file.upkeep(0, 400, 5));
+        file.truncate(0, 20, usize::MAX);
+        while file.upkeep(1, 400, usize::MAX) {}
+        file.write(1, 390, &bytes(10, 3), usize::MAX).unwrap();
+        file.check(0, 0, 400).unwrap();
+        assert_eq!(file.objects_of(0, 0, 400).len(), 7, "the file is in buckets of 64 bytes");
+    }
+}
+
 #[test]
 fn a_hole_stays_a_hole_when_a_file_is_moved() {
     let mut file = File::new(RICH, 1, || Box::new(Auto::new(4, 16)));
