@@ -130,6 +130,18 @@ impl Home {
         Ok(Arc::new(Resident::new(self, control, pool, opener)))
     }
 
+    /// The kernel has made a file's anchor, open as `fd` in the calling thread: it gets the identity that was claimed for
+    /// it ([`shadow::Shadow::claim`]).
+    pub fn made(&self, fd: i32, id: [u64; 2]) -> Result<(), Errno> {
+        let st = sys::fstat(fd)?;
+        let path = self.control_path(st.st_ino)?;
+        let (control, _) = Control::open(&path, st.st_ino, sys::birth(fd, st.st_ino), id)?;
+        for (half, claimed) in control.head().id.iter().zip(id) {
+            half.store(claimed, Ordering::Release);
+        }
+        Ok(())
+    }
+
     fn control_path(&self, ino: u64) -> Result<CString, Errno> {
         let mut path = self.controls.clone();
         path.extend_from_slice(format!("/{ino:016x}").as_bytes());

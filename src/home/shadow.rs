@@ -27,13 +27,32 @@ pub struct Shadow<'a> {
     root: &'a [u8],
 }
 
-fn parts(name: &[u8]) -> Vec<&[u8]> {
-    name.split(|&b| b == b'/').filter(|p| !p.is_empty()).collect()
+/// A name to be made.
+#[derive(Clone, Copy, Debug)]
+pub struct New<'n> {
+    /// The name.
+    pub name: &'n [u8],
+    /// What it becomes.
+    pub kind: Type,
+    /// Permissions.
+    pub mode: u32,
+    /// What a link says.
+    pub target: &'n [u8],
+    /// Whether a link of that name is followed.
+    pub follow: bool,
 }
 
-/// A name's parent and its last part; `None` for the root itself.
-fn split<'n>(names: &'n [&'n [u8]]) -> Option<(&'n [&'n [u8]], &'n [u8])> {
-    names.split_last().map(|(last, rest)| (rest, *last))
+/// A directory's identity, and a name in it.
+type Place = (Vec<u8>, Vec<u8>);
+
+/// Where a name leads.
+struct Way {
+    path: Vec<Vec<u8>>,
+    inodes: Vec<Inode>,
+}
+
+fn parts(name: &[u8]) -> Vec<&[u8]> {
+    name.split(|&b| b == b'/').filter(|p| !p.is_empty()).collect()
 }
 
 impl<'a> Shadow<'a> {
@@ -45,6 +64,12 @@ impl<'a> Shadow<'a> {
     /// Makes the anchors on the way of a name what the catalog says, links on the way followed. What the catalog has
     /// not, the tree has not either afterwards.
     pub fn look(&self, name: &[u8]) -> Result<(), Errno> {
+        self.follow(name, true).map(drop)
+    }
+
+    /// As [`Shadow::look`]; gives the way that the name leads, links followed (in its last part only with `last`), and
+    /// the inodes on it. `None` where it leads out of the home, or too far.
+    fn follow(&self, name: &[u8], last: bool) -> Result<Option<Way>, Errno> {
         let mut path: Vec<Vec<u8>> = parts(name).iter().map(|p| p.to_vec()).collect();
         for _ in 0..MOST_LINKS {
             let names: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
@@ -52,19 +77,21 @@ impl<'a> Shadow<'a> {
             for (depth, inode) in way.iter().enumerate().skip(1) {
                 self.mirror(&names[..depth], inode)?;
             }
-            if way.len() <= names.len() && way.last().is_some_and(|i| i.kind == Type::Dir) {
+            let ends = way.last().map(|i| i.kind);
+            if way.len() <= names.len() && ends == Some(Type::Dir) {
                 self.vanish(&names[..way.len()])?;
-                return Ok(());
             }
-            let Some(last) = way.last().filter(|i| i.kind == Type::Link) else { return Ok(()) };
-            match self.beyond(&names[..way.len() - 1], &last.target, &names[way.len() - 1..]) {
+            let whole = way.len() == names.len() + 1;
+            let Some(link) = way.last().filter(|i| i.kind == Type::Link && (last || !whole)) else {
+                return Ok(Some(Way { path, inodes: way }));
+            };
+            match self.beyond(&names[..way.len() - 1], &link.target, &names[way.len() - 1..]) {
                 Some(next) => path = next,
-                // It leads out of the home.
-                None => return Ok(()),
+                None => return Ok(None),
             }
         }
         // The kernel answers ELOOP.
-        Ok(())
+        Ok(None)
     }
 
     /// Makes a directory's entries in the tree those of the catalog.
@@ -91,38 +118,36 @@ impl<'a> Shadow<'a> {
         Ok(())
     }
 
-    /// Claims a name in the catalog before the kernel makes it in the tree. The identity to give it, or `None` if the
-    /// name is there already, in the tree as well by now.
-    pub fn claim(
-        &self,
-        name: &[u8],
-        kind: Type,
-        mode: u32,
-        target: &[u8],
-    ) -> Result<Option<[u64; 2]>, Errno> {
-        let names = parts(name);
-        let Some((parents, last)) = split(&names) else { return Ok(None) };
-        let way = self.catalog.walk(parents)?;
-        let Some(dir) = way.get(parents.len()).filter(|i| i.kind == Type::Dir) else {
-            // The kernel says what is wrong with the way.
-            self.look(name)?;
+    /// Claims a name in the catalog before the kernel makes it in the tree; `follow` tells about a link in its last part
+    /// (open without O_EXCL makes what a link names). The identity to give it, or `None` if there is nothing to make: the
+    /// name is there, in the tree as well by now, or the kernel says what is wrong with the way.
+    pub fn claim(&self, new: &New<'_>) -> Result<Option<[u64; 2]>, Errno> {
+        let Some(way) = self.follow(new.name, new.follow)? else { return Ok(None) };
+        let names: Vec<&[u8]> = way.path.iter().map(Vec::as_slice).collect();
+        let Some(last) = names.last() else { return Ok(None) };
+        let Some(dir) = way.inodes.get(names.len() - 1).filter(|i| i.kind == Type::Dir) else {
             return Ok(None);
         };
+        if way.inodes.len() > names.len() {
+            return Ok(None);
+        }
         let id = fresh_id();
-        let new = Inode {
+        let inode = Inode {
             id: id_text(id),
-            kind,
-            mode: mode & 0o7777,
+            kind: new.kind,
+            mode: new.mode & 0o7777,
             uid: rustix::process::geteuid().as_raw(),
             gid: rustix::process::getegid().as_raw(),
             links: 1,
             len: 0,
             mtime_ns: sys::coarse_ns(),
             version: 0,
-            target: target.to_vec(),
+            target: new.target.to_vec(),
         };
-        let (made, inode) = self.catalog.make(&dir.id, last, &new)?;
+        let (made, inode) = self.catalog.make(&dir.id, last, &inode)?;
         if made {
+            // What the tree has of that name, another node has removed.
+            self.vanish(&names)?;
             return Ok(Some(id));
         }
         self.mirror(&names, &inode)?;
@@ -137,63 +162,69 @@ impl<'a> Shadow<'a> {
         }
     }
 
-    /// The kernel has made a file's anchor: it gets the identity that was claimed.
-    pub fn made(&self, fd: i32, id: [u64; 2]) -> Result<(), Errno> {
-        let st = sys::fstat(fd)?;
-        let (control, _) =
-            Control::open(&self.home.control_path(st.st_ino)?, st.st_ino, sys::birth(fd, st.st_ino), id)?;
-        control.head().id[0].store(id[0], Ordering::Release);
-        control.head().id[1].store(id[1], Ordering::Release);
-        Ok(())
-    }
-
     /// Removes a file's name. The identity of the file, if that was its last name.
     pub fn unlink(&self, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-        let (dir, names) = self.parent(name)?;
-        self.catalog.unlink(&dir, names.last().ok_or(Errno(libc::EISDIR))?)
+        let (dir, last) = self.place(name)?.ok_or(Errno(libc::EISDIR))?;
+        self.catalog.unlink(&dir, &last)
     }
 
     /// Removes an empty directory.
     pub fn rmdir(&self, name: &[u8]) -> Result<(), Errno> {
-        let (dir, names) = self.parent(name)?;
-        self.catalog.rmdir(&dir, names.last().ok_or(Errno(libc::EBUSY))?)
+        let (dir, last) = self.place(name)?.ok_or(Errno(libc::EBUSY))?;
+        self.catalog.rmdir(&dir, &last)
     }
 
     /// Renames, as rename(2) and renameat2(2) do.
     pub fn rename(&self, from: &[u8], to: &[u8], over: Over) -> Result<Option<Vec<u8>>, Errno> {
-        let ((dir, names), (dir2, names2)) = (self.parent(from)?, self.parent(to)?);
-        let (last, last2) =
-            (names.last().ok_or(Errno(libc::EBUSY))?, names2.last().ok_or(Errno(libc::EBUSY))?);
-        self.catalog.rename((&dir, last), (&dir2, last2), over)
+        let (dir, last) = self.place(from)?.ok_or(Errno(libc::EBUSY))?;
+        let (dir2, last2) = self.place(to)?.ok_or(Errno(libc::EBUSY))?;
+        self.catalog.rename((&dir, &last), (&dir2, &last2), over)
     }
 
-    /// Another name for a file.
+    /// Another name for a file, or for a symbolic link.
     pub fn link(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-        let way = self.catalog.walk(&parts(from))?;
-        let file = way.get(parts(from).len()).ok_or(Errno(libc::ENOENT))?;
-        let (dir, names) = self.parent(to)?;
-        self.catalog.link(&dir, names.last().ok_or(Errno(libc::EEXIST))?, &file.id)
+        let way = self.follow(from, false)?.ok_or(Errno(libc::EXDEV))?;
+        let file = way.inodes.get(way.path.len()).ok_or(Errno(libc::ENOENT))?;
+        let (dir, last) = self.place(to)?.ok_or(Errno(libc::EEXIST))?;
+        self.catalog.link(&dir, &last, &file.id)
     }
 
-    /// The kernel has changed the mode, owner or time of a name in the tree: so does the catalog.
-    pub fn publish(&self, name: &[u8]) -> Result<(), Errno> {
-        let names = parts(name);
-        let way = self.catalog.walk(&names)?;
-        let Some(inode) = way.get(names.len()) else { return Err(Errno(libc::ENOENT)) };
+    /// The kernel has changed the mode, owner or time of a name in the tree, links followed with `follow`: so does the
+    /// catalog.
+    pub fn publish(&self, name: &[u8], follow: bool) -> Result<(), Errno> {
+        let way = self.catalog_way(name, follow)?;
+        let names: Vec<&[u8]> = way.path.iter().map(Vec::as_slice).collect();
+        let inode = way.inodes.get(names.len()).ok_or(Errno(libc::ENOENT))?;
         let st = sys::statat(libc::AT_FDCWD, &self.anchor(&names)?, false)?;
         self.catalog.set(&inode.id, st.st_mode & 0o7777, st.st_uid, st.st_gid, mtime_of(&st))
     }
 
-    /// The identity of a name's directory, and the name's parts.
-    fn parent<'n>(&self, name: &'n [u8]) -> Result<(Vec<u8>, Vec<&'n [u8]>), Errno> {
-        let names = parts(name);
-        let above = names.len().saturating_sub(1);
-        let way = self.catalog.walk(&names[..above])?;
-        match way.get(above) {
-            Some(dir) if dir.kind == Type::Dir => Ok((dir.id.clone(), names)),
-            Some(_) => Err(Errno(libc::ENOTDIR)),
-            None => Err(Errno(libc::ENOENT)),
+    /// The directory in which a name lies, links on the way followed, and its last part; `None` for the root itself.
+    fn place(&self, name: &[u8]) -> Result<Option<Place>, Errno> {
+        let way = self.follow(name, false)?.ok_or(Errno(libc::EXDEV))?;
+        let Some(last) = way.path.last() else { return Ok(None) };
+        match (way.inodes.get(way.path.len() - 1), way.inodes.last()) {
+            (Some(dir), _) if dir.kind == Type::Dir => Ok(Some((dir.id.clone(), last.clone()))),
+            (None, Some(end)) if end.kind == Type::Dir => Err(Errno(libc::ENOENT)),
+            _ => Err(Errno(libc::ENOTDIR)),
         }
+    }
+
+    /// As [`Shadow::follow`], but what the tree has stays as it is: it is newer than the catalog.
+    fn catalog_way(&self, name: &[u8], last: bool) -> Result<Way, Errno> {
+        let mut path: Vec<Vec<u8>> = parts(name).iter().map(|p| p.to_vec()).collect();
+        for _ in 0..MOST_LINKS {
+            let names: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
+            let inodes = self.catalog.walk(&names)?;
+            let whole = inodes.len() == names.len() + 1;
+            let Some(link) = inodes.last().filter(|i| i.kind == Type::Link && (last || !whole)) else {
+                return Ok(Way { path, inodes });
+            };
+            path = self
+                .beyond(&names[..inodes.len() - 1], &link.target, &names[inodes.len() - 1..])
+                .ok_or(Errno(libc::EXDEV))?;
+        }
+        Err(Errno(libc::ELOOP))
     }
 
     fn anchor(&self, names: &[&[u8]]) -> Result<CString, Errno> {

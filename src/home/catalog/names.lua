@@ -52,6 +52,19 @@ local function unname(id)
   return ''
 end
 
+-- Whether an inode is a directory, or lies on its way from the root.
+local function is_above(id, dir)
+  while true do
+    if dir == id then
+      return true
+    end
+    if dir == ROOT or not dir then
+      return false
+    end
+    dir = redis.call('HGET', T .. ':i:' .. dir, 'p')
+  end
+end
+
 local commands = {}
 
 -- walk NAME...: the inodes on the way from the root, until one that is no directory or is not there.
@@ -162,16 +175,16 @@ function commands.rename(a)
   if id == old then
     return ''
   end
+  -- In the kernel's order: what exists, then what would bite its own tail, then what is of the wrong type.
+  if old and how == 'n' then
+    return no('EEXIST')
+  end
   local moves = kind(id) == 'd'
-  if moves then
-    -- Not below itself.
-    local up = a[4]
-    while up ~= ROOT do
-      if up == id then
-        return no('EINVAL')
-      end
-      up = redis.call('HGET', T .. ':i:' .. up, 'p')
-    end
+  if moves and is_above(id, a[4]) then
+    return no('EINVAL')
+  end
+  if old and is_above(old, a[2]) then
+    return no(how == 'x' and 'EINVAL' or 'ENOTEMPTY')
   end
   if how == 'x' then
     if not old then
@@ -190,9 +203,6 @@ function commands.rename(a)
   end
   local gone = ''
   if old then
-    if how == 'n' then
-      return no('EEXIST')
-    end
     local over = kind(old) == 'd'
     if over and not moves then
       return no('EISDIR')
