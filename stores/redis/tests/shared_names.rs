@@ -26,7 +26,7 @@ static HOMES: AtomicU64 = AtomicU64::new(0);
 
 fn server() -> String {
     std::env::var("IRIS_TEST_REDIS_SOCKET").unwrap_or_else(|_| {
-        panic!("IRIS_TEST_REDIS_SOCKET is not set: see the head of tests/shared_names.rs")
+        panic!("IRIS_TEST_REDIS_SOCKET is not set: see the head of this test")
     })
 }
 
