@@ -25,9 +25,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 static HOMES: AtomicU64 = AtomicU64::new(0);
 
 fn server() -> String {
-    std::env::var("IRIS_TEST_REDIS_SOCKET").unwrap_or_else(|_| {
-        panic!("IRIS_TEST_REDIS_SOCKET is not set: see the head of this test")
-    })
+    std::env::var("IRIS_TEST_REDIS_SOCKET")
+        .unwrap_or_else(|_| panic!("IRIS_TEST_REDIS_SOCKET is not set: see the head of this test"))
 }
 
 /// A node: a shadow tree of the home, and nothing else in common with other nodes.
