@@ -4,8 +4,10 @@
 //! - [`Router`]: the overlay in a store, or the base.
 //! - Files → objects: a [`Mapper`] turns a byte range of a file into pieces of objects. [`Registry`] makes one
 //!   from a text such as `balanced:bucket=1MiB`; [`key()`] gives each object its textual key.
+//! - Objects → files: [`containers`].
 #![forbid(unsafe_code)]
 
+pub mod containers;
 mod extents;
 mod key;
 mod mapper;
