@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/configuration.md",
     "docs/benchmarks.md",
     "docs/design.md",
+    "docs/containers.md",
     "docs/crates.md",
     "docs/stores.md",
     "docs/mappers.md",

@@ -184,7 +184,7 @@ impl Catalogue {
         self.count += 1;
         match *event {
             Event::Open { container, purpose } => {
-                self.space.open(container, purpose);
+                self.space.open(container, purpose, self.count);
                 self.mapper.opened(container, purpose);
             }
             Event::Split { .. } | Event::Merge { .. } => self.mapper.ranged(event),

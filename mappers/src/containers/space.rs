@@ -4,7 +4,6 @@ use super::Choice;
 use super::event::Use;
 use super::object::Slice;
 use hashbrown::HashMap;
-use std::collections::VecDeque;
 use std::hash::{BuildHasherDefault, Hasher};
 
 /// Free runs that a container remembers; smaller ones are forgotten first. Forgetting is safe: what is forgotten
@@ -22,12 +21,16 @@ pub struct Container {
     pub live: u64,
     /// Whether it takes no more and is being emptied.
     pub draining: bool,
+    /// Count of the event that opened it.
+    pub opened: u64,
     /// Count of the last event that placed bytes in it.
     pub written: u64,
     /// Free runs by offset: (offset, length). None touches the next.
     free: Vec<(u64, u64)>,
     /// No free run is longer.
     longest: u64,
+    /// What became free by an event that a loss of power may still undo: count of the event, offset, length.
+    waiting: Vec<(u64, u64, u64)>,
 }
 
 impl Container {
@@ -70,6 +73,28 @@ impl Container {
         {
             self.free.remove(least);
         }
+    }
+
+    /// `at..at + len` waits no longer: somebody who knew it to be free already has used it. How many bytes did.
+    fn unwait(&mut self, at: u64, len: u64) -> u64 {
+        let (end, mut gone) = (at + len, 0);
+        let mut kept = Vec::with_capacity(self.waiting.len());
+        for &(event, from, room) in &self.waiting {
+            let to = from + room;
+            if to <= at || from >= end {
+                kept.push((event, from, room));
+                continue;
+            }
+            gone += room;
+            for (a, b) in [(from, at), (end, to)] {
+                if a < b {
+                    kept.push((event, a, b - a));
+                    gone -= b - a;
+                }
+            }
+        }
+        self.waiting = kept;
+        gone
     }
 
     /// `at..at + len` is used from now on, whether it was free or lay behind the end.
@@ -135,9 +160,11 @@ pub struct Space {
     next: u32,
     total: u64,
     live: u64,
-    /// What became free by an event that a loss of power may still undo, in the order of the events.
-    waiting: VecDeque<(u64, u32, u64, u64)>,
-    waiting_bytes: u64,
+    /// Containers in which something waits to be free, and how many bytes that are.
+    waiters: Vec<u32>,
+    waiting: u64,
+    /// Events that can no longer be undone.
+    settled: u64,
     /// The container that is being emptied.
     draining: Option<u32>,
     /// Containers that came to hold nothing, since they were last asked for.
@@ -183,17 +210,27 @@ impl Space {
         Some(Choice::At { container, at })
     }
 
-    pub(super) fn open(&mut self, container: u32, purpose: Use) {
+    pub(super) fn open(&mut self, container: u32, purpose: Use, opened: u64) {
         self.next = self.next.max(container + 1);
-        let fresh =
-            Container { purpose, end: 0, live: 0, draining: false, written: 0, free: Vec::new(), longest: 0 };
+        let fresh = Container {
+            purpose,
+            end: 0,
+            live: 0,
+            draining: false,
+            opened,
+            written: 0,
+            free: Vec::new(),
+            longest: 0,
+            waiting: Vec::new(),
+        };
         self.containers.insert(container, fresh);
     }
 
     pub(super) fn drain(&mut self, container: u32) {
         if let Some(c) = self.containers.get_mut(&container) {
             c.draining = true;
-            (c.free, c.longest) = (Vec::new(), 0);
+            self.waiting -= c.waiting.iter().map(|w| w.2).sum::<u64>();
+            (c.free, c.longest, c.waiting) = (Vec::new(), 0, Vec::new());
             self.draining = Some(container);
             if c.live == 0 {
                 self.emptied.push(container);
@@ -205,6 +242,7 @@ impl Space {
         if let Some(c) = self.containers.remove(&container) {
             self.total -= c.end;
             self.live -= c.live;
+            self.waiting -= c.waiting.iter().map(|w| w.2).sum::<u64>();
         }
         if self.draining == Some(container) {
             self.draining = self.containers.iter().find(|(_, c)| c.draining).map(|(n, _)| *n);
@@ -236,7 +274,10 @@ impl Space {
         let mut used: Vec<(u32, u64, u64)> =
             slices.map(|s| (s.container, s.at, s.at + u64::from(s.stored))).collect();
         used.sort_unstable();
+        self.waiters.clear();
+        self.waiting = 0;
         for c in self.containers.values_mut() {
+            c.waiting.clear();
             c.free.clear();
             c.longest = 0;
         }
@@ -262,6 +303,9 @@ impl Space {
             let before = c.end;
             c.occupy(at, len);
             self.total += c.end - before;
+            if !c.waiting.is_empty() {
+                self.waiting -= c.unwait(at, len);
+            }
         }
     }
 
@@ -290,8 +334,13 @@ impl Space {
     pub(super) fn release(&mut self, container: u32, at: u64, len: u64, waits: Option<u64>) {
         match waits {
             Some(count) => {
-                self.waiting_bytes += len;
-                self.waiting.push_back((count, container, at, len));
+                if let Some(c) = self.containers.get_mut(&container).filter(|c| !c.draining) {
+                    if c.waiting.is_empty() {
+                        self.waiters.push(container);
+                    }
+                    c.waiting.push((count, at, len));
+                    self.waiting += len;
+                }
             }
             None => {
                 if let Some(c) = self.containers.get_mut(&container).filter(|c| !c.draining) {
@@ -303,14 +352,27 @@ impl Space {
 
     /// Bytes that are free once they can no longer be needed again.
     pub fn waiting(&self) -> u64 {
-        self.waiting_bytes
+        self.waiting
     }
 
     pub(super) fn settle(&mut self, count: u64) {
-        while let Some(&(_, container, at, len)) = self.waiting.front().filter(|w| w.0 <= count) {
-            self.waiting.pop_front();
-            self.waiting_bytes -= len;
-            self.release(container, at, len, None);
+        if count == self.settled {
+            return;
         }
+        self.settled = count;
+        let Space { containers, waiters, waiting, .. } = self;
+        waiters.retain(|container| {
+            let Some(c) = containers.get_mut(container) else { return false };
+            let all = std::mem::take(&mut c.waiting);
+            for (event, at, len) in all {
+                if event <= count {
+                    c.release(at, len);
+                    *waiting -= len;
+                } else {
+                    c.waiting.push((event, at, len));
+                }
+            }
+            !c.waiting.is_empty()
+        });
     }
 }

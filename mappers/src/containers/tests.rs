@@ -368,6 +368,29 @@ fn unsettled_places_are_not_used_again() {
     assert!(overlaps(&world, b"b"), "after settling the place is free");
 }
 
+/// Who hears late that something is settled does not take for free what others have used again since.
+#[test]
+fn places_used_by_others_are_not_free_when_the_news_comes_late() {
+    let mut world = World::new(&MAPPERS[0]);
+    world.put(b"a", bytes(1, 65_536));
+    let count = world.follower.count();
+    world.follower.settle(count);
+    // The one frees the old place at once, the other waits for news.
+    world.put(b"a", bytes(2, 65_536));
+    assert_eq!((world.catalogue.space().waiting(), world.follower.space().waiting()), (0, 65_536));
+    world.put(b"b", bytes(3, 40_000));
+    assert_eq!(world.follower.space().waiting(), 25_536, "of which the other has used some");
+    world.follower.settle(u64::MAX);
+    for len in [40_000, 25_536] {
+        let room = world.follower.place(b"c", len, Purpose::New, &mut Vec::new());
+        for entry in world.follower.iter() {
+            let s = entry.object.slices()[0];
+            let apart = s.at >= room.at + room.len || room.at >= s.at + u64::from(s.stored);
+            assert!(s.container != room.container || apart, "{room:?} lies over {s:?}");
+        }
+    }
+}
+
 #[test]
 fn ranges_are_split_and_joined() {
     let mut world = World::new(&MAPPERS[0]);

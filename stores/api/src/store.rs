@@ -24,6 +24,12 @@ pub trait Store: Send + Sync {
     /// Whether the store answers and lets us in: one cheap round trip.
     fn check(&self) -> Result<()>;
 
+    /// Makes what was acknowledged durable where that takes more than acknowledging it: afterwards a loss of power takes
+    /// none of it, as far as `durable` is claimed.
+    fn sync(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// Scripts that run atomically beside the data, where `scripts`.
     fn scripts(&self) -> Option<&dyn Scripts> {
         None
