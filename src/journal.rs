@@ -7,6 +7,7 @@
 //! - A block that a flush has sealed takes no more bytes, so that a flush can read it without the lock.
 //! - Everything here but reading sealed blocks needs the slot's lock.
 
+use crate::prefetch;
 use crate::tier0::layout::*;
 use crate::tier0::pool::Pool;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
@@ -138,11 +139,13 @@ impl<'p> Journal<'p> {
             }
             if used as usize + len + RECORD <= limit {
                 self.pool.populate(end.block, used as usize + len);
+                self.pool.populate_around(end.block, BLOCK - (end.records as usize + 1) * RECORD);
                 // SAFETY: as above, with room for one more record.
                 unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
                 head.used.store(used + len as u32, Release);
                 self.put_record(end.block, end.records, offset, used, len as u32);
                 self.grow(offset, len);
+                self.expect(end.block, used as usize + len, end.records + 1, len);
                 slot.commit.store(Position { block: end.block, records: end.records + 1 }.pack(), Release);
                 return Ok(());
             }
@@ -232,6 +235,16 @@ impl<'p> Journal<'p> {
         Ok(())
     }
 
+    /// Asks for the memory that the next append like this one will write: payload from `at` on, record `i`.
+    #[inline]
+    fn expect(&self, block: u32, at: usize, i: u32, len: usize) {
+        let base = self.pool.block_ptr(block);
+        for line in 0..len.div_ceil(64).min(8) {
+            prefetch::line_to_write(base.wrapping_add(at + len + line * 64));
+        }
+        prefetch::line_to_write(base.wrapping_add(BLOCK.saturating_sub((i as usize + 4) * RECORD)));
+    }
+
     fn put_record(&self, block: u32, i: u32, offset: u64, at: u32, len: u32) {
         self.slot.records.store(self.slot.records.load(Relaxed).wrapping_add(1), Relaxed);
         let record = self.pool.record(block, i);
@@ -310,6 +323,22 @@ impl<'p> Journal<'p> {
             return Err(Damaged);
         }
         Ok(Extent { offset, len, block, at })
+    }
+
+    /// As [`Journal::extent`], for a sealed record that has passed the check before. Whatever became of it since, the
+    /// extent lies inside its block.
+    #[inline]
+    pub fn checked_extent(&self, block: u32, i: u32) -> Extent {
+        let record = self.pool.record(block, i);
+        let at = record.at.load(Relaxed).min(BLOCK as u32);
+        let len = (record.len_check.load(Acquire) as u32).min(BLOCK as u32 - at);
+        Extent { offset: record.offset.load(Relaxed), len, block, at }
+    }
+
+    /// Where a record lies: for asking the processor ahead.
+    #[inline]
+    pub fn record_address(&self, block: u32, i: u32) -> *const Record {
+        std::ptr::from_ref(self.pool.record(block, i))
     }
 
     /// Seals everything committed so far: later appends go to new blocks. Returns the end that was sealed.

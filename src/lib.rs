@@ -29,6 +29,7 @@ pub mod log;
 pub mod mapper_plugins;
 pub mod namespace;
 mod own_thread;
+mod prefetch;
 pub mod report;
 mod spin;
 pub mod stores;

@@ -260,21 +260,47 @@ fn link_in<'b>(who: &str, fd: RawFd, buf: &'b mut [u8; 32]) -> &'b CStr {
     CStr::from_bytes_until_nul(buf).unwrap_or(c"/proc/self/fd")
 }
 
-/// Shared mapping of a whole file.
-pub fn map_shared(fd: RawFd, len: usize) -> Result<*mut u8> {
+/// Shared mapping of a whole file at a multiple of `align`, a power of two.
+pub fn map_shared(fd: RawFd, len: usize, align: usize) -> Result<*mut u8> {
     use rustix::mm::{MapFlags, ProtFlags};
     // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
-    let p = unsafe {
-        rustix::mm::mmap(
+    let room = unsafe {
+        rustix::mm::mmap_anonymous(
             std::ptr::null_mut(),
+            len + align,
+            ProtFlags::empty(),
+            MapFlags::PRIVATE | MapFlags::NORESERVE,
+        )
+    }?
+    .cast::<u8>();
+    let before = room.align_offset(align);
+    // SAFETY: the range lies in the room just made, which nobody else knows.
+    let mapped = unsafe {
+        rustix::mm::mmap(
+            room.add(before).cast(),
             len,
             ProtFlags::READ | ProtFlags::WRITE,
-            MapFlags::SHARED,
+            MapFlags::SHARED | MapFlags::FIXED,
             borrow(fd),
             0,
         )
-    }?;
-    Ok(p.cast())
+    };
+    let end = before + len.next_multiple_of(4096);
+    // SAFETY: what lies before and behind the mapping (on failure, all) is still only room.
+    unsafe {
+        match mapped {
+            Ok(_) => {
+                if before > 0 {
+                    unmap(room, before);
+                }
+                if end < len + align {
+                    unmap(room.add(end), len + align - end);
+                }
+            }
+            Err(_) => unmap(room, len + align),
+        }
+    }
+    Ok(mapped?.cast())
 }
 
 /// Undoes [`map_shared`].
@@ -284,15 +310,6 @@ pub fn map_shared(fd: RawFd, len: usize) -> Result<*mut u8> {
 pub unsafe fn unmap(address: *mut u8, len: usize) {
     // SAFETY: by contract; failure would leave the mapping, which is harmless.
     let _ = unsafe { rustix::mm::munmap(address.cast(), len) };
-}
-
-/// Makes pages of a shared mapping present and writable ahead of use; advice only.
-///
-/// # Safety
-/// The range lies in a mapping of ours.
-pub unsafe fn populate(address: *mut u8, len: usize) {
-    // SAFETY: by contract; the advice changes no contents.
-    let _ = unsafe { rustix::mm::madvise(address.cast(), len, rustix::mm::Advice::LinuxPopulateWrite) };
 }
 
 /// This thread's id.
@@ -487,4 +504,64 @@ pub fn set_mtime_at(path: &CStr, ns: u64) -> Result<()> {
         },
     };
     Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+/// fcntl(2) for the commands that rustix lacks; the result, or the negative error number.
+fn fcntl(fd: RawFd, command: libc::c_int, argument: usize) -> isize {
+    let result: isize;
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: the commands used here take numbers, or a pointer to a structure of the caller's that outlives the call.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") libc::SYS_fcntl as isize => result, in("rdi") fd as isize,
+            in("rsi") command as isize, in("rdx") argument, lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(all(target_arch = "aarch64", not(miri)))]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("svc 0", in("x8") libc::SYS_fcntl as isize, inlateout("x0") fd as isize => result,
+            in("x1") command as isize, in("x2") argument, options(nostack));
+    }
+    #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
+    {
+        let _ = (fd, command, argument);
+        result = -(libc::ENOSYS as isize);
+    }
+    result
+}
+
+/// Takes a write lease: the kernel gives it to a file's only open description. The signal that tells of another
+/// opener goes to this thread and is one that does nothing by default; a description that has signals of its own is
+/// left alone.
+pub fn take_lease(fd: RawFd) -> bool {
+    #[repr(C)]
+    struct Owner {
+        kind: libc::c_int,
+        id: libc::pid_t,
+    }
+    const F_SETOWN_EX: libc::c_int = 15;
+    const F_OWNER_TID: libc::c_int = 0;
+    const F_SETSIG: libc::c_int = 10;
+    const F_GETSIG: libc::c_int = 11;
+    if fcntl(fd, libc::F_GETOWN, 0) != 0 || fcntl(fd, F_GETSIG, 0) != 0 {
+        return false;
+    }
+    let me = Owner { kind: F_OWNER_TID, id: tid() as libc::pid_t };
+    let taken = fcntl(fd, F_SETOWN_EX, (&raw const me).expose_provenance()) == 0
+        && fcntl(fd, F_SETSIG, libc::SIGURG as usize) == 0
+        && fcntl(fd, libc::F_SETLEASE, libc::F_WRLCK as usize) == 0;
+    if !taken {
+        fcntl(fd, F_SETSIG, 0);
+        fcntl(fd, libc::F_SETOWN, 0);
+    }
+    taken
+}
+
+/// Whether a lease is whole: nobody waits for it.
+pub fn lease_stands(fd: RawFd) -> bool {
+    fcntl(fd, libc::F_GETLEASE, 0) == libc::F_WRLCK as isize
+}
+
+/// Gives a lease back, and with it, by the kernel's own rule, owner and signal.
+pub fn give_lease_back(fd: RawFd) {
+    fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK as usize);
 }

@@ -16,6 +16,8 @@ use loom::sync::atomic;
 
 #[path = "../src/tier0/lock.rs"]
 mod lock;
+#[path = "../src/prefetch.rs"]
+mod prefetch;
 
 mod tier0 {
     /// The pool file's structures as far as the journal knows them, in loom's atomics.
@@ -120,6 +122,7 @@ mod tier0 {
                 self.blocks[block as usize].payload.with_mut(|p| p.cast())
             }
             pub fn populate(&self, _: u32, _: usize) {}
+            pub fn populate_around(&self, _: u32, _: usize) {}
             pub fn is_owner(&self, slot: u32, block: u32) -> bool {
                 self.blocks.get(block as usize).is_some_and(|b| b.owner.load(Acquire) == slot + 1)
             }

@@ -11,19 +11,22 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 use support::build;
 
-/// Writes 64 pieces of 100 bytes, the last one first; then an order comes with each line: s to fsync, c to close.
+/// Writes pieces of 100 bytes at multiples of a stride, the last one first; then an order comes with each line: s to
+/// fsync, c to close.
 const WRITER: &str = r#"
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
-    (void)argc;
+    if (argc != 4) return 4;
+    int count = atoi(argv[2]), stride = atoi(argv[3]);
     int fd = open(argv[1], O_WRONLY | O_CREAT | O_TRUNC, 0644);
     char piece[100], order;
-    for (int i = 63; i >= 0; i--) {
+    for (int i = count - 1; i >= 0; i--) {
         memset(piece, 'A' + i % 26, sizeof piece);
-        if (pwrite(fd, piece, sizeof piece, i * 100) != sizeof piece) return 1;
+        if (pwrite(fd, piece, sizeof piece, (off_t)i * stride) != sizeof piece) return 1;
     }
     if (write(1, "written\n", 8) != 8) return 1;
     while (read(0, &order, 1) == 1) {
@@ -35,14 +38,25 @@ int main(int argc, char **argv) {
 }
 "#;
 
-fn whole() -> Vec<u8> {
-    (0..64u8).flat_map(|i| vec![b'A' + i % 26; 100]).collect()
+/// How many pieces, and how far apart.
+type Pieces = (usize, usize);
+/// Without gaps.
+const DENSE: Pieces = (64, 100);
+
+fn whole((count, stride): Pieces) -> Vec<u8> {
+    let mut all = vec![0; (count - 1) * stride + 100];
+    for i in 0..count {
+        all[i * stride..i * stride + 100].fill(b'A' + (i % 26) as u8);
+    }
+    all
 }
 
 /// A writer at work, its file, and its Tier 0; the folders go with it.
 struct Scene {
     _folders: [tempfile::TempDir; 2],
     file: PathBuf,
+    pieces: Pieces,
+    report: PathBuf,
     environment: Vec<(&'static str, String)>,
     writer: Child,
     said: BufReader<ChildStdout>,
@@ -59,6 +73,10 @@ impl Drop for Scene {
 impl Scene {
     /// Starts a writer and waits until it has written.
     fn new(settle: &str, flush_after_ms: u64) -> Scene {
+        Scene::of(DENSE, settle, flush_after_ms)
+    }
+
+    fn of(pieces: Pieces, settle: &str, flush_after_ms: u64) -> Scene {
         let files = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let memory = tempfile::tempdir_in(Path::new("/dev/shm")).unwrap();
         let source = files.path().join("writer.c");
@@ -69,7 +87,9 @@ impl Scene {
         let mount = files.path().join("data");
         std::fs::create_dir(&mount).unwrap();
         let file = mount.join("file");
+        let report = files.path().join("report");
         let environment = vec![
+            ("IRIS_REPORT", report.to_str().unwrap().to_owned()),
             ("IRIS_MOUNT", mount.to_str().unwrap().to_owned()),
             ("IRIS_SETTLE", settle.to_owned()),
             ("IRIS_TIER0_PATH", memory.path().to_str().unwrap().to_owned()),
@@ -78,6 +98,7 @@ impl Scene {
         ];
         let mut writer = Command::new(&program)
             .arg(&file)
+            .args([pieces.0.to_string(), pieces.1.to_string()])
             .envs(environment.clone())
             .env("LD_PRELOAD", build::libiris())
             .stdin(Stdio::piped())
@@ -85,7 +106,7 @@ impl Scene {
             .spawn()
             .unwrap();
         let said = BufReader::new(writer.stdout.take().unwrap());
-        let mut scene = Scene { _folders: [files, memory], file, environment, writer, said };
+        let mut scene = Scene { _folders: [files, memory], file, pieces, report, environment, writer, said };
         scene.hear("written\n");
         scene
     }
@@ -108,7 +129,7 @@ impl Scene {
 
     /// Whether everything lies in the file for everybody else.
     fn is_home(&self) -> bool {
-        std::fs::read(&self.file).unwrap() == whole()
+        std::fs::read(&self.file).unwrap() == whole(self.pieces)
     }
 
     /// Waits until the file is whole, while the writer lives.
@@ -167,4 +188,29 @@ fn drain_brings_bytes_home() {
     let said = String::from_utf8_lossy(&drained.stdout);
     assert!(drained.status.success(), "{said}");
     assert!(scene.is_home(), "{said}");
+}
+
+/// Of a writer of short pieces with short gaps between them: how many writes its flush made.
+fn flush_writes(beside: impl FnOnce(&Path) -> Option<std::fs::File>) -> u64 {
+    let mut scene = Scene::of((400, 160), "close", NEVER);
+    let other = beside(&scene.file);
+    scene.order("s");
+    assert!(scene.is_home());
+    drop(other);
+    scene.end();
+    let report = std::fs::read_to_string(&scene.report).unwrap();
+    let (_, rest) = report.split_once("\"flush_writes\":").unwrap();
+    rest.split(',').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn short_gaps_go_home_as_zeros_when_nobody_else_has_the_file() {
+    assert_eq!(flush_writes(|_| None), 1);
+}
+
+#[test]
+fn nothing_that_nobody_wrote_is_written_while_somebody_else_has_the_file() {
+    assert_eq!(flush_writes(|file| Some(std::fs::File::open(file).unwrap())), 400);
+    let writing = |file: &Path| Some(std::fs::File::options().write(true).open(file).unwrap());
+    assert_eq!(flush_writes(writing), 400);
 }

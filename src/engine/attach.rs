@@ -48,7 +48,6 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
         file.add_descriptor(Descriptor { fd: number, writable: state.writable() });
     }
     file.set_name(name, renames);
-    file.look_at_base(fd);
     if file.may_read_ahead() && holds::may_change(engine, file.id()) {
         file.set_unseen();
     }
@@ -101,6 +100,7 @@ pub fn take_offset(state: &mut State, fd: i32) -> bool {
     let fd = state.numbers.first().copied().unwrap_or(fd);
     match sys::tell(fd) {
         Ok(offset) => {
+            description::took_offset();
             state.offset = offset;
             state.mode = Mode::Private;
             true

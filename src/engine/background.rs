@@ -17,24 +17,31 @@ const ENOUGH: u64 = 512 << 10;
 /// Staged bytes of a file in long extents at which its writer flushes itself, when the base takes bytes as fast
 /// as memory does: more in Tier 0 would only be colder.
 const LIMIT: u64 = 2 << 20;
+/// Staged bytes, a power of two, after which it is looked at again whether that is enough.
+const LOOK: u64 = 64 << 10;
 /// Bytes a second from which a base counts as that fast.
 const FAST: u64 = 1 << 30;
 
 /// Rounds without anything staged after which the thread ends; the next staged write starts another.
-const IDLE_ROUNDS: u32 = 4;
+const IDLE_ROUNDS: u32 = 1;
+/// Longest round. A second thread makes each system call on a descriptor dearer (the kernel counts references that it
+/// need not count for one), so that it should not outlive its work for long.
+const ROUND_MS: u64 = 50;
 
 static QUEUE: Spin<Vec<Arc<File>>> = Spin::new(Vec::new());
 static RUNNING: AtomicBool = AtomicBool::new(false);
 /// 1 when the thread has something to do before its time.
 static CALL: AtomicU32 = AtomicU32::new(0);
 
-/// After a write was staged: sees to it that it goes home some time.
+/// After a write of `len` bytes was staged: sees to it that it goes home some time.
 #[inline]
-pub fn staged(file: &Arc<File>) {
+pub fn staged(file: &Arc<File>, len: u64) {
     if !file.queued.load(Ordering::Relaxed) {
         enqueue(file);
     }
-    if file.staged_bytes() >= ENOUGH {
+    // Looked at more closely each so many bytes.
+    let bytes = file.staged_bytes();
+    if bytes >= ENOUGH && (bytes ^ bytes.wrapping_sub(len)) >= LOOK {
         plenty(file);
     }
 }
@@ -93,7 +100,7 @@ fn run() {
     let Some(engine) = engine() else { return };
     aside::mark_thread();
     let mut idle = 0;
-    let pause_ms = (engine.config.tier0.flush_after_ms / 2).max(1);
+    let pause_ms = (engine.config.tier0.flush_after_ms / 2).clamp(1, ROUND_MS);
     loop {
         let timeout = futex::Timespec {
             tv_sec: (pause_ms / 1000) as i64,

@@ -7,7 +7,7 @@
 use crate::file::File;
 use crate::spin::{Guard, Spin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
 
 /// Descriptors above this number are left to the kernel entirely.
 pub const MOST: usize = 1 << 20;
@@ -15,6 +15,8 @@ pub const MOST: usize = 1 << 20;
 static TABLE: [AtomicPtr<Description>; MOST] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST];
 /// One past the highest number ever entered.
 static TOP: AtomicUsize = AtomicUsize::new(0);
+/// Some description of this process has ever had its offset taken over.
+static TOOK_OFFSETS: AtomicBool = AtomicBool::new(false);
 static FREE: Spin<Vec<&'static Description>> = Spin::new(Vec::new());
 
 /// Who holds the offset.
@@ -81,6 +83,17 @@ impl State {
     pub fn appends(&self) -> bool {
         self.flags & libc::O_APPEND != 0
     }
+}
+
+/// Notes that the kernel's offset of some description is stale from now on.
+pub fn took_offset() {
+    TOOK_OFFSETS.store(true, Ordering::Release);
+}
+
+/// Whether all descriptions of this process have their offsets in the kernel, as in a process that only reads.
+#[inline]
+pub fn all_offsets_are_the_kernels() -> bool {
+    !TOOK_OFFSETS.load(Ordering::Acquire)
 }
 
 /// Whether a number is in the table.

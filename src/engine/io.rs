@@ -5,10 +5,11 @@ use super::Answer;
 use super::ahead;
 use super::attach::{self, Standing};
 use super::background;
-use super::description::{Found, Mode, State, get};
+use super::description::{self, Found, Mode, State, get};
 use super::state::{EXITING, Engine, engine};
 use crate::errno::Errno;
 use crate::file::{At, FARTHEST, File, Staged};
+use crate::prefetch;
 use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
 use crate::sys;
@@ -48,6 +49,7 @@ fn plain(buf: *const u8, len: usize) -> bool {
 /// `buf` is readable for `len` bytes.
 #[inline]
 pub unsafe fn write(fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
+    prefetch::lines(buf, len);
     let state = match get(fd) {
         Found::No => return Answer::Kernel,
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
@@ -85,7 +87,7 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
                     state.offset = offset + len as u64;
                 }
                 if let Some(shared) = &state.file {
-                    background::staged(shared);
+                    background::staged(shared, len as u64);
                 }
                 return Answer::Done(len as i64);
             }
@@ -162,7 +164,10 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
     {
         state.small_writes += 1;
-        if state.small_writes > engine.config.tier0.warm_up || appends {
+        // A write behind the end of the file is not its last.
+        let leaves_a_gap =
+            || at.is_some_and(|at| at > 0 && sys::fstat(fd).is_ok_and(|st| at > st.st_size as u64));
+        if state.small_writes > engine.config.tier0.warm_up || appends || leaves_a_gap() {
             match attach::unstageable(engine, &state) {
                 None if attach::take_offset(&mut state, fd) => {
                     // SAFETY: by this function's contract.
@@ -205,6 +210,9 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
 /// `buf` is writable for `len` bytes.
 #[inline]
 pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
+    if is_the_kernels() {
+        return Answer::Kernel;
+    }
     let mut state = match get(fd) {
         Found::No => return Answer::Kernel,
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
@@ -229,6 +237,13 @@ pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer
     }
     // SAFETY: by this function's contract.
     unsafe { read_cold(state, fd, buf, len, at) }
+}
+
+/// Whether the kernel knows every offset of this process and every byte: nothing to look up then.
+#[inline]
+fn is_the_kernels() -> bool {
+    description::all_offsets_are_the_kernels()
+        && engine().is_some_and(|engine| !engine.reads_ahead && !engine.stores && !engine.anything_staged())
 }
 
 /// # Safety
@@ -354,6 +369,9 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
 
 /// lseek.
 pub fn lseek(fd: i32, offset: i64, whence: i32) -> Answer {
+    if is_the_kernels() {
+        return Answer::Kernel;
+    }
     let mut state = match get(fd) {
         Found::No => return Answer::Kernel,
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),

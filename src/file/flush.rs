@@ -5,8 +5,10 @@
 //! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
 
 use super::base::write_base;
-use super::gather;
+use super::gather::{self, Extents};
 use super::index::merge;
+use super::sealed::Sealed;
+use super::sole::{self, BaseWrite, Sole};
 use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
@@ -14,7 +16,7 @@ use crate::home::{
     self,
     resident::{Anchor, Resident},
 };
-use crate::journal::{Extent, Journal, Position};
+use crate::journal::{Journal, Position};
 use crate::report::{self, Bypass, Count};
 use crate::sys;
 use crate::tier0::layout::{APPENDED, DAMAGED, REMOVED, Slot};
@@ -24,6 +26,7 @@ use crate::tier0::process;
 use rustix::fs::OFlags;
 use std::ffi::CString;
 use std::io::IoSlice;
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// Most slices of one vectored write (IOV_MAX).
@@ -60,6 +63,7 @@ impl File {
             // It may make the file longer, and nobody may append at an end that moves meanwhile.
             return self.alone(f);
         }
+        let _under_way = BaseWrite::begin(&self.base_writers);
         self.flush()?;
         let result = f();
         self.base_changed();
@@ -122,17 +126,22 @@ impl File {
         };
         let Some(end) = sealed else { return Ok(0) };
         let journal = Journal::new(self.pool, number);
-        let Ok(extents) = collect(&journal, end) else {
+        // SAFETY: sealed above; the flush lock is held until this function returns.
+        let Ok(sealed) = (unsafe { Sealed::new(journal, end) }) else {
             self.pool.slots()[number as usize].flags.fetch_or(DAMAGED, Ordering::AcqRel);
             return Err(Errno(libc::EIO));
         };
         let writer = self.writer()?;
-        let bytes: u64 = extents.iter().map(|e| u64::from(e.len)).sum();
+        self.look_at_base(writer.fd);
+        let bytes = sealed.survey().bytes;
         let begun = sys::monotonic_ns();
         let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
-        let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
+        let mut sole = Sole::new(self, &writer);
         // What another process staged is not subject to this one's limit.
-        let written = sys::with_file_size(end_of_all, || write_home(&journal, extents, &writer))?;
+        let written = sys::with_file_size(sealed.survey().end, || {
+            write_home(&sealed, &writer, |gap, place, runs| sole.fill(gap, place, runs))
+        })?;
+        drop(sole);
         times.after(writer.fd);
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
@@ -286,12 +295,12 @@ impl Times {
 }
 
 /// Where a flush writes to.
-struct Writer {
-    fd: i32,
+pub(super) struct Writer {
+    pub(super) fd: i32,
     append: bool,
-    #[allow(dead_code, reason = "keeps `fd` open")]
-    own: Option<sys::OwnFd>,
-    resident: Option<std::sync::Arc<Resident>>,
+    /// Keeps `fd` open when it is not the program's.
+    pub(super) own: Option<sys::OwnFd>,
+    pub(super) resident: Option<std::sync::Arc<Resident>>,
 }
 
 impl Writer {
@@ -326,22 +335,19 @@ impl Writer {
     }
 }
 
-fn collect(journal: &Journal<'_>, end: Position) -> Result<Vec<Extent>, crate::journal::Damaged> {
-    let mut extents = Vec::new();
-    journal.extents(None, end, |e| extents.push(e))?;
-    Ok(extents)
-}
-
-/// Writes what `extents` (in the order of writing) leave as the newest bytes, in the order of the file. Returns
-/// the number of writes.
-fn write_home(journal: &Journal<'_>, extents: Vec<Extent>, to: &Writer) -> Result<u64, Errno> {
-    // SAFETY: the extents are sealed, and the caller holds the flush lock, which keeps them from being retired
-    // until this returns.
-    let bytes = |e: &Extent| unsafe { journal.sealed_bytes(*e) };
-    if gather::is_worth_it(&extents) {
-        return gather::gather(&extents, bytes, |run, offset| to.write_all(&mut [IoSlice::new(run)], offset));
+/// Writes what is sealed home: the newest bytes, in the order of the file. Returns the number of writes. `fill` as
+/// in [`gather::gather`].
+fn write_home(
+    sealed: &Sealed<'_>,
+    to: &Writer,
+    fill: impl FnMut(Range<u64>, &mut [u8], usize) -> bool,
+) -> Result<u64, Errno> {
+    if sealed.is_worth_gathering() {
+        return gather::gather(sealed, sole::GRAIN, fill, |run, offset| {
+            to.write_all(&mut [IoSlice::new(run)], offset)
+        });
     }
-    let extents = merge(extents);
+    let extents = merge(sealed.list());
     let mut calls = 0;
     let mut rest = &extents[..];
     while let Some(first) = rest.first() {
@@ -353,7 +359,7 @@ fn write_home(journal: &Journal<'_>, extents: Vec<Extent>, to: &Writer) -> Resul
         });
         let (run, after) = rest.split_at(neighbours.count());
         rest = after;
-        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(bytes(e))).collect();
+        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(sealed.bytes(e))).collect();
         calls += to.write_all(&mut slices, run[0].offset)?;
     }
     Ok(calls)
@@ -419,7 +425,8 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
             }
             return Ok(ByName::Removed(drop_sealed(pool, number, me, end)));
         }
-        let extents = collect(&journal, end).map_err(|_| {
+        // SAFETY: sealed above; the flush lock is held until this closure has returned.
+        let sealed = unsafe { Sealed::new(journal, end) }.map_err(|_| {
             slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
             ByName::Damaged
         })?;
@@ -443,9 +450,9 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
         };
         let writer = Writer { fd: fd.raw(), append: false, own: None, resident };
         let times = Times::before(slot, fd.raw());
-        let bytes = extents.iter().map(|e| u64::from(e.len)).sum();
-        let end_of_all = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
-        sys::with_file_size(end_of_all, || write_home(&journal, extents, &writer)).map_err(ByName::Failed)?;
+        let bytes = sealed.survey().bytes;
+        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer, |_, _, _| false))
+            .map_err(ByName::Failed)?;
         times.after(fd.raw());
         if lock_repaired(pool, number, me) {
             journal.retire(end);

@@ -4,60 +4,112 @@
 //! The file is cut into windows that fit the second-level cache. A counting sort brings the extents of each
 //! window together, still in the order of writing; then they are copied over each other into one buffer, where
 //! the newest wins by itself, while a bitmap notes which bytes were written. What is contiguous there goes home
-//! in one write. No byte that nobody wrote is ever written.
+//! in one write. The sort moves nothing but the number of each extent: fresh memory costs more than looking at
+//! the journal twice.
 
 use crate::journal::Extent;
+use crate::prefetch;
+use std::ops::Range;
 
-/// Bytes of a window.
+/// Bytes of a window: it and what is copied into it stay in a second-level cache, and the log is walked through in few
+/// strides.
 const WINDOW: usize = 1 << 20;
 /// Extents from which gathering beats sorting.
-const MANY: usize = 256;
-/// Longest extents worth a copy more: from here on a vectored write takes them as they are.
+const MANY: u64 = 256;
+/// Longest extents, on average, worth a copy more: from here on a vectored write takes them as they are.
 const SHORT: u64 = 16 * 1024;
-/// Windows for each extent beyond which the file is too thinly covered to walk through them.
+/// Extents for each window below which the file is too thinly covered to walk through its windows.
 const THIN: u64 = 4;
+/// Bytes asked for before they are copied, and most extents among which they lie: what arrives while one copies.
+const AHEAD_BYTES: u64 = 2048;
+const AHEAD: u64 = 16;
 
-/// Members of a window whose payload is asked for before it is copied: the latency of memory over the time of a
-/// short copy.
-const AHEAD: usize = 12;
+/// Extents in the order of writing, each with a number to find it again.
+pub trait Extents {
+    /// Calls `f` with each, in that order.
+    fn each(&self, f: impl FnMut(u32, Extent));
+    /// Extent `number`.
+    fn get(&self, number: u32) -> Extent;
+    /// Extent `number` is asked for soon.
+    fn expect(&self, number: u32);
+    /// What lies in an extent.
+    fn bytes(&self, extent: &Extent) -> &[u8];
+    /// What they are together.
+    fn survey(&self) -> Survey;
+}
 
-/// Whether `extents` are many, short, and close enough together.
-pub fn is_worth_it(extents: &[Extent]) -> bool {
-    if extents.len() < MANY {
-        return false;
+/// Sums over extents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// How many.
+    pub count: u64,
+    /// Their lengths.
+    pub bytes: u64,
+    /// Their lowest offset.
+    pub start: u64,
+    /// Their highest end.
+    pub end: u64,
+}
+
+impl Survey {
+    /// Of no extents.
+    pub const NOTHING: Survey = Survey { count: 0, bytes: 0, start: u64::MAX, end: 0 };
+
+    /// Takes one more in.
+    #[inline]
+    pub fn add(&mut self, e: &Extent) {
+        self.count += 1;
+        self.bytes += u64::from(e.len);
+        self.start = self.start.min(e.offset);
+        self.end = self.end.max(e.offset + u64::from(e.len));
     }
-    let bytes: u64 = extents.iter().map(|e| u64::from(e.len)).sum();
-    let start = extents.iter().map(|e| e.offset).min().unwrap_or(0);
-    let end = extents.iter().map(|e| e.offset + u64::from(e.len)).max().unwrap_or(0);
-    bytes / (extents.len() as u64) < SHORT && (end - start) / (WINDOW as u64) < extents.len() as u64 / THIN
+
+    /// Whether the extents are many, short, and close enough together to be gathered.
+    pub fn is_worth_gathering(&self) -> bool {
+        self.count >= MANY
+            && self.count <= u64::from(u32::MAX / 2)
+            && self.bytes / self.count < SHORT
+            && (self.end - self.start) / (WINDOW as u64) < self.count / THIN
+    }
 }
 
 /// Calls `write` with each run of newest bytes and its offset, in the order of the file. Returns the sum of what
 /// `write` returns.
-pub fn gather<'a, E>(
-    extents: &[Extent],
-    bytes: impl Fn(&Extent) -> &'a [u8],
+///
+/// No byte that nobody wrote is written, with one exception: a gap that holds no whole block of `grain` bytes (a power
+/// of two), and that `fill` can fill with what the file has there, knowing that nobody else can be writing to it, is
+/// written with its neighbours. A write for each of many short runs would cost more than all the rest. `fill` is given
+/// the gap, its place in the buffer, and the number of runs of the window.
+pub fn gather<E>(
+    extents: &impl Extents,
+    grain: u64,
+    mut fill: impl FnMut(Range<u64>, &mut [u8], usize) -> bool,
     mut write: impl FnMut(&[u8], u64) -> Result<u64, E>,
 ) -> Result<u64, E> {
-    let start = extents.iter().map(|e| e.offset).min().unwrap_or(0) / WINDOW as u64 * WINDOW as u64;
-    let window_of = |offset: u64| ((offset - start) / WINDOW as u64) as usize;
+    let all = extents.survey();
+    let start = all.start / WINDOW as u64 * WINDOW as u64;
+    let windows = ((all.end.max(all.start + 1) - 1 - start) / WINDOW as u64) as usize + 1;
+    // Whatever has happened to the extents since the survey, they lie in these windows, or are cut.
+    let window_of = |offset: u64| ((offset.saturating_sub(start) / WINDOW as u64) as usize).min(windows - 1);
     let last = |e: &Extent| e.offset + u64::from(e.len.max(1)) - 1;
-    let windows = extents.iter().map(|e| window_of(last(e))).max().map_or(0, |w| w + 1);
     // Counting sort; an extent that spans windows is in each of them.
     let mut ends = vec![0u32; windows + 1];
-    for e in extents {
-        (window_of(e.offset)..=window_of(last(e))).for_each(|w| ends[w + 1] += 1);
-    }
+    extents.each(|_, e| {
+        (window_of(e.offset)..=window_of(last(&e))).for_each(|w| ends[w + 1] += 1);
+    });
     for w in 0..windows {
         ends[w + 1] += ends[w];
     }
     let mut order = vec![0u32; ends[windows] as usize];
-    for (i, e) in extents.iter().enumerate() {
-        for w in window_of(e.offset)..=window_of(last(e)) {
-            order[ends[w] as usize] = i as u32;
-            ends[w] += 1;
+    extents.each(|number, e| {
+        for w in window_of(e.offset)..=window_of(last(&e)) {
+            if let Some(place) = order.get_mut(ends[w] as usize) {
+                *place = number;
+                ends[w] += 1;
+            }
         }
-    }
+    });
+    let ahead = (AHEAD_BYTES * all.count / all.bytes.max(1)).clamp(2, AHEAD) as usize;
     let (mut buffer, mut written) = (vec![0u8; WINDOW], vec![0u64; WINDOW / 64]);
     let mut sum = 0;
     let mut first = 0;
@@ -69,44 +121,41 @@ pub fn gather<'a, E>(
         if members.is_empty() {
             continue;
         }
-        for (n, &i) in members.iter().enumerate() {
-            // The payload lies all over Tier 0: ask for it before it is needed.
-            if let Some(&ahead) = members.get(n + 2 * AHEAD) {
-                prefetch(&raw const extents[ahead as usize]);
+        for (n, &number) in members.iter().enumerate() {
+            // The records and the payload lie all over Tier 0: ask for them before they are needed.
+            if let Some(&next) = members.get(n + 2 * ahead) {
+                extents.expect(next);
             }
-            if let Some(&ahead) = members.get(n + AHEAD) {
-                prefetch(bytes(&extents[ahead as usize]).as_ptr());
+            if let Some(&next) = members.get(n + ahead) {
+                let bytes = extents.bytes(&extents.get(next));
+                prefetch::lines(bytes.as_ptr(), bytes.len());
             }
-            let e = &extents[i as usize];
+            let e = extents.get(number);
             let (from, to) = (e.offset.max(base), (e.offset + u64::from(e.len)).min(base + WINDOW as u64));
             if from >= to {
                 continue;
             }
             let (at, len) = ((from - base) as usize, (to - from) as usize);
             let skip = (from - e.offset) as usize;
-            buffer[at..at + len].copy_from_slice(&bytes(e)[skip..skip + len]);
+            buffer[at..at + len].copy_from_slice(&extents.bytes(&e)[skip..skip + len]);
             mark(&mut written, at, at + len);
         }
-        let mut at = 0;
-        while let Some((from, to)) = next_run(&written, at) {
+        let runs = runs(&written);
+        let mut next = next_run(&written, 0);
+        while let Some((from, mut to)) = next {
+            next = next_run(&written, to);
+            while let Some((after, end)) = next
+                && to.next_multiple_of(grain as usize) + grain as usize > after
+                && fill(base + to as u64..base + after as u64, &mut buffer[to..after], runs)
+            {
+                to = end;
+                next = next_run(&written, to);
+            }
             sum += write(&buffer[from..to], base + from as u64)?;
-            at = to;
         }
         written.fill(0);
     }
     Ok(sum)
-}
-
-/// Asks the processor to fetch a cache line; a hint where there is such an instruction.
-#[inline(always)]
-fn prefetch<T>(address: *const T) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: prefetching reads nothing architecturally and faults on no address.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
 
 /// Sets the bits `from..to`.
@@ -122,6 +171,17 @@ fn mark(bits: &mut [u64], from: usize, to: usize) {
         bits[first + 1..last].fill(u64::MAX);
         bits[last] |= tail;
     }
+}
+
+/// The number of runs of set bits.
+fn runs(bits: &[u64]) -> usize {
+    let mut before = 0;
+    let starts = bits.iter().map(|&word| {
+        let starts = (word & !(word << 1 | before)).count_ones();
+        before = word >> 63;
+        starts as usize
+    });
+    starts.sum()
 }
 
 /// The first run of set bits at or after `at`.
@@ -155,32 +215,98 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// Extents whose bytes lie in one piece of memory.
+    struct Listed {
+        extents: Vec<Extent>,
+        payload: Vec<u8>,
+    }
+
+    impl Extents for Listed {
+        fn each(&self, mut f: impl FnMut(u32, Extent)) {
+            self.extents.iter().enumerate().for_each(|(i, e)| f(i as u32, *e));
+        }
+        fn get(&self, number: u32) -> Extent {
+            self.extents[number as usize]
+        }
+        fn expect(&self, _: u32) {}
+        fn bytes(&self, e: &Extent) -> &[u8] {
+            &self.payload[e.at as usize..(e.at + e.len) as usize]
+        }
+        fn survey(&self) -> Survey {
+            let mut survey = Survey::NOTHING;
+            self.extents.iter().for_each(|e| survey.add(e));
+            survey
+        }
+    }
+
+    const SPAN: usize = 3 << 20;
+
+    fn listed(writes: &[(u64, u32)], big: u32) -> Listed {
+        let payload = (0..SPAN).map(|i| (i % 251 + 1) as u8).collect();
+        let mut extents = vec![Extent { offset: 77, len: big, block: 0, at: 1 }];
+        extents.extend(writes.iter().enumerate().map(|(i, &(offset, len))| Extent {
+            offset,
+            len,
+            block: 0,
+            at: i as u32 * 13,
+        }));
+        Listed { extents, payload }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
         #[test]
         fn gathers_what_a_byte_array_would_hold(
-            writes in prop::collection::vec((0u64..3 * WINDOW as u64, 0u32..3000), 1..200),
-            big in 0u32..2 * WINDOW as u32,
+            writes in prop::collection::vec((0u64..SPAN as u64, 0u32..3000), 1..400),
+            big in 0u32..2 << 20,
+            blank in prop_oneof![0u64..SPAN as u64, Just(u64::MAX)],
         ) {
-            let payload: Vec<u8> = (0..3 * WINDOW + 4000).map(|i| (i % 251 + 1) as u8).collect();
-            let mut file = vec![0u8; 6 * WINDOW];
-            let mut extents = vec![Extent { offset: 77, len: big, block: 0, at: 1 }];
-            extents.extend(writes.iter().enumerate().map(|(i, &(offset, len))| Extent { offset, len, block: 0, at: i as u32 * 13 }));
-            for e in &extents {
-                let from = &payload[e.at as usize..(e.at + e.len) as usize];
+            let listed = listed(&writes, big);
+            // What was in the file before, nothing of which may change but under an extent.
+            let before = |at: usize| if at as u64 >= blank { 0 } else { 255 };
+            let mut file: Vec<u8> = (0..2 * SPAN).map(before).collect();
+            let mut seen = file.clone();
+            let mut touched = vec![false; 2 * SPAN / 4096];
+            for e in &listed.extents {
+                let from = listed.bytes(e);
                 file[e.offset as usize..e.offset as usize + from.len()].copy_from_slice(from);
+                let end = e.offset as usize + from.len();
+                touched[e.offset as usize / 4096..end.div_ceil(4096).max(e.offset as usize / 4096)].fill(true);
             }
-            let mut seen = vec![0u8; 6 * WINDOW];
             let mut last = 0;
-            let n = gather(&extents, |e| &payload[e.at as usize..(e.at + e.len) as usize], |run, offset| {
+            let fill = |gap: Range<u64>, place: &mut [u8], _| {
+                assert_eq!(gap.end - gap.start, place.len() as u64);
+                place.fill(0);
+                gap.start >= blank
+            };
+            let n = gather(&listed, 4096, fill, |run, offset| {
                 assert!(!run.is_empty() && (last == 0 || offset >= last), "in order");
                 last = offset + run.len() as u64;
+                let blocks = offset as usize / 4096..(last as usize).div_ceil(4096);
+                assert!(touched[blocks].iter().all(|&t| t), "a block that nobody wrote to stays a hole");
                 seen[offset as usize..offset as usize + run.len()].copy_from_slice(run);
                 Ok::<u64, ()>(1)
             }).expect("no errors");
-            prop_assert!(n as usize <= extents.len() + 3);
+            let windows = (SPAN + (2 << 20)) / WINDOW + 1;
+            prop_assert!(n as usize <= listed.extents.len() + windows);
             prop_assert!(seen == file);
         }
+    }
+
+    #[test]
+    fn short_gaps_behind_the_end_of_the_file_make_one_run() {
+        let writes: Vec<(u64, u32)> = (0..1000).map(|i| (i * 256, 100)).collect();
+        let runs = |blank| {
+            let count = |_: &[u8], _| Ok::<u64, ()>(1);
+            let fill = |gap: Range<u64>, _: &mut [u8], runs| {
+                assert_eq!(runs, 1000);
+                gap.start >= blank
+            };
+            gather(&listed(&writes, 0), 4096, fill, count).expect("no errors")
+        };
+        assert_eq!(runs(u64::MAX), 1000);
+        assert_eq!(runs(0), 1);
+        assert_eq!(runs(500 * 256), 501);
     }
 
     #[test]
@@ -192,5 +318,6 @@ mod tests {
         assert_eq!(next_run(&bits, 0), Some((3, 70)));
         assert_eq!(next_run(&bits, 70), Some((200, 256)));
         assert_eq!(next_run(&bits, 256), None);
+        assert_eq!(runs(&bits), 2);
     }
 }

@@ -145,7 +145,7 @@ impl Control {
             sys::ftruncate(fd.raw(), MAP as u64)?;
             sys::reserve(fd.raw(), 0, BITS as u64)?;
         }
-        let control = Control { map: sys::map_shared(fd.raw(), MAP)?, path: path.to_owned() };
+        let control = Control { map: sys::map_shared(fd.raw(), MAP, 4096)?, path: path.to_owned() };
         let head = control.head();
         let same = |mine: u64, theirs: &AtomicU64| {
             let theirs = theirs.load(Ordering::Acquire);
@@ -180,7 +180,7 @@ impl Control {
         if (sys::fstat(fd.raw())?.st_size as usize) < MAP {
             return Err(Errno(libc::ENOENT));
         }
-        let control = Control { map: sys::map_shared(fd.raw(), MAP)?, path: path.to_owned() };
+        let control = Control { map: sys::map_shared(fd.raw(), MAP, 4096)?, path: path.to_owned() };
         if control.head().magic.load(Ordering::Acquire) == MAGIC {
             Ok(control)
         } else {

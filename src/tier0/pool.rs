@@ -1,19 +1,17 @@
-//! The pool file: making, finding, checking and mapping it, and handing out its slots and blocks. Owns the
-//! mapped memory; the meaning of what lies in blocks is the journal's.
+//! The pool file: making, finding, checking and mapping it. Owns the mapped memory; handing it out is done in
+//! `pool/slots.rs` and `pool/blocks.rs`.
 
 use super::layout::*;
 use super::lock::{self, Owner, Refused, Surroundings, Taken};
-use super::process::{self, Identity};
+use super::process;
 use crate::errno::Errno;
 use crate::sys::{self, OwnFd};
+use blocks::STEP;
 use rustix::fs::OFlags;
-use std::ffi::{CStr, CString};
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
-
-/// Pages are made present in steps of this many bytes: one call for 16 pages costs a third of 16 page faults.
-const STEP: usize = 64 * 1024;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 /// Why there is no pool.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +97,7 @@ impl Backing {
 
 /// The memory-mapped pool.
 pub struct Pool {
-    /// For each block, how many [`STEP`]s this process has populated.
+    /// For each block, a bit for each [`STEP`] that this process has made present.
     populated: Vec<AtomicU8>,
     base: *mut u8,
     storage: *mut u8,
@@ -274,7 +272,7 @@ impl Pool {
             let fd = sys::open(&draft_name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
             rustix::fs::ftruncate(borrow(&fd), geometry.file_len() as u64)?;
             sys::reserve(fd.raw(), 0, geometry.names_at() as u64)?;
-            let base = sys::map_shared(fd.raw(), 4096)?;
+            let base = sys::map_shared(fd.raw(), 4096, 4096)?;
             // SAFETY: the mapping is one page, new and zeroed, and holds a superblock; the draft is ours alone.
             let sb = unsafe { &*base.cast::<Superblock>() };
             let uid = sys::uid();
@@ -317,7 +315,7 @@ impl Pool {
         if len < Geometry::OWNERS_AT {
             return Err(damaged("too short"));
         }
-        let base = sys::map_shared(fd.raw(), len).map_err(file)?;
+        let base = sys::map_shared(fd.raw(), len, STEP).map_err(file)?;
         let geometry = match check_superblock(base, len) {
             Ok(g) => g,
             Err(what) => {
@@ -352,7 +350,7 @@ impl Pool {
             if st.st_uid != sys::uid() || (st.st_size as usize) < storage_blocks * BLOCK {
                 return Err(damaged("its storage file is too short, or another user's"));
             }
-            pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK).map_err(at)?;
+            pool.storage = sys::map_shared(fd.raw(), storage_blocks * BLOCK, STEP).map_err(at)?;
             pool.storage_file = Some(Backing { path: name, id: (st.st_dev, st.st_ino) });
         }
         Ok(pool)
@@ -407,47 +405,6 @@ impl Pool {
         self.array(Geometry::SLOTS_AT, SLOTS)
     }
 
-    /// Slot number + 1 of each block's owner, or 0.
-    fn owners(&self) -> &[AtomicU32] {
-        self.array(Geometry::OWNERS_AT, self.geometry.blocks as usize)
-    }
-
-    /// Whether a block's space has been reserved.
-    fn reserved(&self, block: u32) -> &AtomicU32 {
-        let n = self.geometry.blocks as usize;
-        &self.array::<AtomicU32>(Geometry::OWNERS_AT + n * 4, n)[block as usize]
-    }
-
-    /// Start of a block.
-    #[inline]
-    pub fn block_ptr(&self, block: u32) -> *mut u8 {
-        assert!(block < self.geometry.blocks);
-        // SAFETY: the block's number was just checked, so that the address lies inside one of the two mappings.
-        unsafe {
-            if block < self.geometry.memory_blocks {
-                self.base.add(self.geometry.blocks_at() + block as usize * BLOCK)
-            } else {
-                self.storage.add((block - self.geometry.memory_blocks) as usize * BLOCK)
-            }
-        }
-    }
-
-    /// Head of a block.
-    #[inline]
-    pub fn block(&self, block: u32) -> &Block {
-        // SAFETY: a block starts with its header, which is all atomics.
-        unsafe { &*self.block_ptr(block).cast::<Block>() }
-    }
-
-    /// Record `i` of a block. The caller has checked that `i` is below the number of records that fit.
-    #[inline]
-    pub fn record(&self, block: u32, i: u32) -> &Record {
-        assert!((i as usize) < (BLOCK - BLOCK_HEADER) / RECORD);
-        let at = BLOCK - (i as usize + 1) * RECORD;
-        // SAFETY: the record lies inside the block, at a multiple of 8, and is all atomics.
-        unsafe { &*self.block_ptr(block).add(at).cast::<Record>() }
-    }
-
     /// The calling thread as the owner of locks; `None` when the table of processes is full.
     #[inline]
     pub fn me(&self) -> Option<Owner> {
@@ -459,242 +416,6 @@ impl Pool {
     #[inline]
     pub fn lock(&self, word: &AtomicU64, me: Owner) -> Result<Taken, Refused> {
         lock::lock(word, me, self)
-    }
-
-    /// The slot of a file, if it has one.
-    pub fn find(&self, dev: u64, ino: u64) -> Option<u32> {
-        let keys = self.keys();
-        let start = hash(dev, ino);
-        (0..WINDOW).map(|i| (start + i) % SLOTS).find_map(|at| {
-            let key = &keys[at];
-            (key.dev.load(Ordering::Acquire) == dev.wrapping_add(1) && key.ino.load(Ordering::Acquire) == ino)
-                .then_some(at as u32)
-        })
-    }
-
-    /// The slot of a file, taking a free one if it has none. `born` tells it from a later file of the same
-    /// number. `None` when no slot is to be had.
-    pub fn find_or_insert(&self, me: Owner, dev: u64, ino: u64, born: u64) -> Option<u32> {
-        if let Some(at) = self.find(dev, ino) {
-            return Some(at);
-        }
-        let sb = self.superblock();
-        self.lock(&sb.table_lock, me).ok()?;
-        let found = self.find(dev, ino).or_else(|| {
-            let at = self.free_slot(me, hash(dev, ino))?;
-            let (key, slot) = (&self.keys()[at], &self.slots()[at]);
-            slot.born.store(born, Ordering::Relaxed);
-            slot.flags.store(0, Ordering::Relaxed);
-            slot.error.store(0, Ordering::Relaxed);
-            slot.holders.iter().for_each(|h| h.store(0, Ordering::Relaxed));
-            slot.epoch.fetch_add(1, Ordering::Relaxed);
-            key.ino.store(ino, Ordering::Relaxed);
-            key.dev.store(dev.wrapping_add(1), Ordering::Release);
-            sb.inserted.fetch_add(1, Ordering::AcqRel);
-            Some(at as u32)
-        });
-        lock::unlock(&sb.table_lock, me);
-        found
-    }
-
-    /// A free slot of the window, emptying an idle one if need be. The table lock is held.
-    fn free_slot(&self, me: Owner, start: usize) -> Option<usize> {
-        let keys = self.keys();
-        let window = || (0..WINDOW).map(|i| (start + i) % SLOTS);
-        if let Some(at) = window().find(|&at| keys[at].dev.load(Ordering::Acquire) == 0) {
-            return Some(at);
-        }
-        window().find(|&at| {
-            let slot = &self.slots()[at];
-            if slot.commit.load(Ordering::Acquire) != 0 || !lock::try_lock(&slot.lock, me) {
-                return false;
-            }
-            let idle = slot.commit.load(Ordering::Acquire) == 0
-                && slot.error.load(Ordering::Relaxed) == 0
-                && !self.wants_pass(slot);
-            if idle {
-                // Whoever comes for the old file sees under the slot's lock that the key has changed.
-                keys[at].dev.store(0, Ordering::Release);
-            }
-            lock::unlock(&slot.lock, me);
-            idle
-        })
-    }
-
-    /// Whether somebody alive wants this file in passthrough. Forgets holders that died.
-    pub fn wants_pass(&self, slot: &Slot) -> bool {
-        let flags = slot.flags.load(Ordering::Acquire);
-        if flags & (PASS_FOREVER | DAMAGED) != 0 {
-            return true;
-        }
-        if flags & PASS == 0 {
-            return false;
-        }
-        let mut wanted = false;
-        for holder in &slot.holders {
-            let value = holder.load(Ordering::Acquire);
-            if value == 0 {
-                continue;
-            }
-            if holder_identity(value).alive() {
-                wanted = true;
-            } else {
-                let _ = holder.compare_exchange(value, 0, Ordering::AcqRel, Ordering::Relaxed);
-            }
-        }
-        wanted
-    }
-
-    /// Asks for passthrough in the name of process `pid` (which may be a child that does not run Iris). The
-    /// slot's lock is held.
-    pub fn want_pass(&self, slot: &Slot, pid: u32) {
-        let value = u64::from(pid) << 32 | u64::from((sys::boot_ms() / 100 + 1) as u32);
-        let same = |h: &&AtomicU64| (h.load(Ordering::Acquire) >> 32) as u32 == pid;
-        let dead = |h: &&AtomicU64| {
-            let v = h.load(Ordering::Acquire);
-            v == 0 || !holder_identity(v).alive()
-        };
-        let place = slot.holders.iter().find(same).or_else(|| slot.holders.iter().find(dead));
-        match place {
-            Some(h) => h.store(value, Ordering::Release),
-            None => {
-                slot.flags.fetch_or(PASS_FOREVER, Ordering::AcqRel);
-            }
-        }
-        slot.flags.fetch_or(PASS, Ordering::AcqRel);
-    }
-
-    /// Takes a free block for slot `slot`. `None` when all are taken or the file system is full.
-    pub fn take_block(&self, slot: u32) -> Option<u32> {
-        let owners = self.owners();
-        let n = self.geometry.blocks;
-        let hint = self.superblock().hint.load(Ordering::Relaxed) % n;
-        // The hint first, then from the front: low numbers are the memory's, and the warm ones.
-        for block in std::iter::once(hint).chain(0..n) {
-            let owner = &owners[block as usize];
-            if owner.load(Ordering::Relaxed) != 0
-                || owner.compare_exchange(0, slot + 1, Ordering::AcqRel, Ordering::Relaxed).is_err()
-            {
-                continue;
-            }
-            if self.reserved(block).load(Ordering::Acquire) == 0 {
-                let (file, at) = if block < self.geometry.memory_blocks {
-                    (&self.memory_file, self.geometry.blocks_at() + block as usize * BLOCK)
-                } else {
-                    (&self.storage_file, (block - self.geometry.memory_blocks) as usize * BLOCK)
-                };
-                if file.as_ref().is_none_or(|f| f.reserve(at, BLOCK).is_err()) {
-                    owner.store(0, Ordering::Release);
-                    // Memory is full below us; the storage tier, if any, may not be.
-                    if block < self.geometry.memory_blocks && n > self.geometry.memory_blocks {
-                        continue;
-                    }
-                    return None;
-                }
-                self.reserved(block).store(1, Ordering::Release);
-            }
-            let head = self.block(block);
-            head.next.store(0, Ordering::Relaxed);
-            head.records.store(0, Ordering::Relaxed);
-            head.used.store(BLOCK_HEADER as u32, Ordering::Relaxed);
-            return Some(block);
-        }
-        None
-    }
-
-    /// Makes the pages of a block present that a write up to byte `end` touches, if this process has not done
-    /// so yet. Only a first write of each step pays more than one load.
-    #[inline]
-    pub fn populate(&self, block: u32, end: usize) {
-        let steps = end.div_ceil(STEP) as u8;
-        let done = &self.populated[block as usize];
-        let before = done.load(Ordering::Relaxed);
-        if before < steps && block < self.geometry.memory_blocks {
-            done.store(steps, Ordering::Relaxed);
-            let from = before as usize * STEP;
-            // SAFETY: the range lies in the block, which lies in the mapping.
-            unsafe { sys::populate(self.block_ptr(block).add(from), steps as usize * STEP - from) };
-        }
-    }
-
-    /// Gives a block back; the caller has checked its number.
-    pub fn give_block(&self, block: u32) {
-        self.owners()[block as usize].store(0, Ordering::Release);
-        self.superblock().hint.store(block, Ordering::Relaxed);
-    }
-
-    /// Blocks in use: (in memory, in storage).
-    pub fn blocks_used(&self) -> (u32, u32) {
-        let (memory, storage) = self.owners().split_at(self.geometry.memory_blocks as usize);
-        let count = |o: &[AtomicU32]| o.iter().filter(|o| o.load(Ordering::Relaxed) != 0).count() as u32;
-        (count(memory), count(storage))
-    }
-
-    /// Gives back blocks that a killed process had taken but not linked into a chain. `slot`'s lock is held and
-    /// nothing is staged in it.
-    pub fn sweep(&self, slot: u32) {
-        self.sweep_except(slot, &[]);
-    }
-
-    /// As [`Pool::sweep`] for a slot whose chain is `keep`, in ascending order.
-    pub fn sweep_except(&self, slot: u32, keep: &[u32]) {
-        for (block, owner) in self.owners().iter().enumerate() {
-            if owner.load(Ordering::Relaxed) == slot + 1 && keep.binary_search(&(block as u32)).is_err() {
-                self.give_block(block as u32);
-            }
-        }
-    }
-
-    /// Whether there is such a block and it is this slot's.
-    #[inline]
-    pub fn is_owner(&self, slot: u32, block: u32) -> bool {
-        self.owners().get(block as usize).is_some_and(|o| o.load(Ordering::Acquire) == slot + 1)
-    }
-
-    /// Whether a slot owns any block.
-    pub fn owns_blocks(&self, slot: u32) -> bool {
-        self.owners().iter().any(|o| o.load(Ordering::Relaxed) == slot + 1)
-    }
-
-    /// Remembers under which name a slot's file was opened. The slot's lock is held.
-    pub fn set_name(&self, slot: u32, name: &[u8]) {
-        let at = self.geometry.names_at() + slot as usize * NAME;
-        if !self.reserve_name(slot, at) {
-            return;
-        }
-        // A name that does not fit is no name; that of an earlier file would be a wrong one.
-        let name = if name.len() < NAME { name } else { b"" };
-        // SAFETY: the slot's NAME bytes lie inside the mapping, are reserved (no SIGBUS) and are only touched
-        // under the slot's lock.
-        unsafe {
-            let to = self.base.add(at);
-            std::ptr::copy_nonoverlapping(name.as_ptr(), to, name.len());
-            to.add(name.len()).write(0);
-        }
-    }
-
-    /// The name given by [`Pool::set_name`]; empty if none. The slot's lock is held.
-    pub fn name(&self, slot: u32) -> Vec<u8> {
-        let at = self.geometry.names_at() + slot as usize * NAME;
-        if !self.reserve_name(slot, at) {
-            return Vec::new();
-        }
-        // SAFETY: as in `set_name`; the bytes are read up to the first zero within NAME.
-        let bytes = unsafe { std::slice::from_raw_parts(self.base.add(at), NAME) };
-        CStr::from_bytes_until_nul(bytes).map_or_else(|_| Vec::new(), |c| c.to_bytes().to_vec())
-    }
-
-    /// Reserves the space of a slot's name, once for each process.
-    fn reserve_name(&self, slot: u32, at: usize) -> bool {
-        let Some(file) = &self.memory_file else { return false };
-        let known = &self.names_reserved[slot as usize];
-        if known.load(Ordering::Relaxed) == 0 {
-            if file.reserve(at, NAME).is_err() {
-                return false;
-            }
-            known.store(1, Ordering::Relaxed);
-        }
-        true
     }
 }
 
@@ -735,16 +456,6 @@ fn borrow(fd: &OwnFd) -> rustix::fd::BorrowedFd<'_> {
     unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.raw()) }
 }
 
-fn holder_identity(value: u64) -> Identity {
-    Identity { pid: (value >> 32) as u32, since_ms: u64::from(value as u32) * 100 }
-}
-
-#[inline]
-fn hash(dev: u64, ino: u64) -> usize {
-    let x = (ino ^ dev.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (x >> 40) as usize % SLOTS
-}
-
 fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str> {
     // SAFETY: the mapping is at least one page long, which the caller checked, and all fields are atomics.
     let sb = unsafe { &*base.cast::<Superblock>() };
@@ -773,5 +484,7 @@ fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str>
     Ok(geometry)
 }
 
+mod blocks;
+mod slots;
 #[cfg(test)]
 mod testing;

@@ -2,6 +2,7 @@
 //! mappings, in plain memory.
 
 use super::*;
+use std::sync::atomic::AtomicU32;
 
 impl Pool {
     /// A pool without files.
