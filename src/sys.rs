@@ -244,6 +244,83 @@ pub fn real_name<'b>(dirfd: RawFd, path: &CStr, follow: bool, buf: &'b mut [u8])
     name_of(fd.as_raw_fd(), buf)
 }
 
+/// Whether the way of `path` meets a symbolic link, the last part counted if `follow`. Also where that cannot be
+/// told (an old kernel, no free descriptor).
+pub fn meets_link(dirfd: RawFd, path: &CStr, follow: bool) -> bool {
+    use rustix::fs::{ResolveFlags, openat2};
+    use rustix::io::Errno as E;
+    let last = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };
+    let flags = OFlags::PATH | OFlags::CLOEXEC | last;
+    let open = |dir| openat2(dir, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS);
+    let opened = match dirfd {
+        libc::AT_FDCWD => open(rustix::fs::CWD),
+        fd if fd < 0 => return false,
+        fd => open(borrow(fd)),
+    };
+    match opened {
+        Ok(_) => false,
+        Err(e) => {
+            matches!(e, E::LOOP | E::NOSYS | E::PERM | E::INVAL | E::MFILE | E::NFILE | E::AGAIN | E::NOMEM)
+        }
+    }
+}
+
+/// The text of a symbolic link, into uninitialised memory.
+pub fn read_link<'b>(path: &CStr, buf: &'b mut [std::mem::MaybeUninit<u8>]) -> Result<&'b [u8]> {
+    Ok(rustix::fs::readlinkat_raw(rustix::fs::CWD, path, buf)?.0)
+}
+
+/// The working directory, into `buf`; the slice holds it without a terminating zero.
+pub fn getcwd(buf: &mut [u8]) -> Result<&[u8]> {
+    let result: isize;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the kernel writes at most `buf.len()` bytes; the clobbers are those of its interface.
+    unsafe {
+        std::arch::asm!("syscall", inlateout("rax") libc::SYS_getcwd as isize => result, in("rdi") buf.as_mut_ptr(),
+            in("rsi") buf.len(), lateout("rcx") _, lateout("r11") _, options(nostack));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        std::arch::asm!("svc 0", in("x8") libc::SYS_getcwd, inlateout("x0") buf.as_mut_ptr() as isize => result,
+            in("x1") buf.len(), options(nostack));
+    }
+    match usize::try_from(result) {
+        // A directory that cannot be reached from the root has no name.
+        Ok(len) if len > 1 && buf[0] == b'/' => Ok(&buf[..len - 1]),
+        Ok(_) => Err(Errno(libc::ENOENT)),
+        Err(_) => Err(Errno(-result as i32)),
+    }
+}
+
+/// Moves a descriptor of the engine's own out of the way of the program's numbers, if it can be.
+pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
+    const HIGH: RawFd = 800;
+    rustix::io::fcntl_dupfd_cloexec(&fd.0, HIGH).map_or(fd, OwnFd)
+}
+
+/// openat with O_PATH, links followed.
+pub fn open_path(dirfd: RawFd, path: &CStr) -> Result<OwnFd> {
+    let flags = OFlags::PATH | OFlags::CLOEXEC;
+    let fd = match dirfd {
+        libc::AT_FDCWD => rustix::fs::open(path, flags, Mode::empty())?,
+        _ => rustix::fs::openat(borrow(dirfd), path, flags, Mode::empty())?,
+    };
+    Ok(OwnFd(fd))
+}
+
+/// Whether what `path` names, links not followed, lies on procfs.
+pub fn is_on_proc(dirfd: RawFd, path: &CStr) -> bool {
+    const PROC: u32 = 0x9fa0;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match dirfd {
+        libc::AT_FDCWD => rustix::fs::open(path, flags, Mode::empty()),
+        fd if fd < 0 => return false,
+        fd => rustix::fs::openat(borrow(fd), path, flags, Mode::empty()),
+    };
+    fd.is_ok_and(|fd| rustix::fs::fstatfs(fd).is_ok_and(|s| s.f_type as u32 == PROC))
+}
+
 /// "/proc/self/fd/N" without allocating: a descriptor of the program's, whatever thread asks.
 pub fn fd_link(fd: RawFd, buf: &mut [u8; 32]) -> &CStr {
     link_in("self", fd, buf)
@@ -258,6 +335,43 @@ fn link_in<'b>(who: &str, fd: RawFd, buf: &'b mut [u8; 32]) -> &'b CStr {
     let end = cursor.position() as usize;
     buf[end] = 0;
     CStr::from_bytes_until_nul(buf).unwrap_or(c"/proc/self/fd")
+}
+
+/// Pages of the engine's own, for what is too large for the stack and must not come from the heap.
+pub struct Scratch {
+    address: *mut u8,
+    len: usize,
+}
+
+impl Scratch {
+    /// Zeroed.
+    pub fn new(len: usize) -> Result<Scratch> {
+        use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+        let address = unsafe {
+            mmap_anonymous(std::ptr::null_mut(), len, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+        }?;
+        Ok(Scratch { address: address.cast(), len })
+    }
+
+    /// All of it.
+    pub fn bytes(&self) -> &[std::mem::MaybeUninit<u8>] {
+        // SAFETY: the mapping is this object's alone, and lives as long as it.
+        unsafe { std::slice::from_raw_parts(self.address.cast(), self.len) }
+    }
+
+    /// All of it.
+    pub fn bytes_mut(&mut self) -> &mut [std::mem::MaybeUninit<u8>] {
+        // SAFETY: as above.
+        unsafe { std::slice::from_raw_parts_mut(self.address.cast(), self.len) }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // SAFETY: nobody else has the mapping.
+        unsafe { unmap(self.address, self.len) };
+    }
 }
 
 /// Shared mapping of a whole file at a multiple of `align`, a power of two.

@@ -121,11 +121,50 @@ fn a_mount_that_is_no_directory_is_named() {
 }
 
 #[test]
-fn forms_of_later_versions_are_refused_by_name() {
-    for value in ["/virt=redis://127.0.0.1:6379/0", "s3://bucket/prefix", "/tmp:/virt=s3://bucket"] {
+fn homes_that_cannot_be_served_are_refused_by_name() {
+    for (value, words) in [
+        ("/virt=redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0: this home needs a store"),
+        ("/tmp:/virt=s3://bucket", "s3://bucket: this home needs a store"),
+        ("/virt=redis://me:secret@h", "redis://me:***@h"),
+        ("/virt=rdis://me:secret@h", "a home is kv:DIR"),
+        ("s3://bucket/prefix", "PREFIX=HOME is needed"),
+        ("/=kv:/tmp/iris-never", "cannot be a mount"),
+        ("/proc/x=kv:/tmp/iris-never", "cannot be a mount"),
+        ("/virt=file:///nowhere/at/all", "file:///nowhere/at/all: /nowhere/at/all: No such file"),
+    ] {
         let m = message(&[("IRIS_MOUNT", value)]);
-        assert!(m.contains("not supported by this version: only existing directories"), "{m}");
+        assert!(m.contains(words) && !m.contains("secret"), "{m}");
     }
+}
+
+#[test]
+fn a_prefix_with_a_home_need_not_exist() {
+    let p = Place::new(&["dir", "store", "way"]);
+    std::os::unix::fs::symlink("way", p.root.join("link")).unwrap();
+    let value =
+        format!("{0}/link/./virt=kv:{0}/store,threshold=1KiB:{0}/dir=file://{0}/way", p.root.display());
+    let config = load(&[("IRIS_MOUNT", &value)]).unwrap();
+    let mount = config.mounts.iter().find(|m| m.root == p.at("way/virt").as_bytes()).unwrap();
+    assert_eq!(mount.shadow.as_deref(), Some(p.at("store/tree").as_bytes()));
+    assert_eq!((mount.directory(), mount.threshold), (p.at("store/tree").as_bytes(), 1024));
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(p.at("store/tree")).unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o700);
+    let mount = config.mounts.iter().find(|m| m.root == p.at("dir").as_bytes()).unwrap();
+    assert_eq!(mount.directory(), p.at("way").as_bytes());
+    // The variables that a child gets mean the same.
+    let variables = config.variables();
+    let text = variables.iter().find(|(name, _)| *name == "IRIS_MOUNT").unwrap().1.clone().unwrap();
+    let again = load(&[("IRIS_MOUNT", std::str::from_utf8(&text).unwrap())]).unwrap();
+    let shown = |c: &Config| c.mounts.iter().map(|m| format!("{m:?}")).collect::<Vec<_>>();
+    assert_eq!(shown(&again), shown(&config));
+
+    let m = message(&[("IRIS_MOUNT", &format!("{0}/dir/virt=file://{0}/dir", p.root.display()))]);
+    assert!(m.contains("lie in one another"), "{m}");
+    let file = p.file("[mount.\"/virt-of-a-file\"]\nhome = 'kv:store'\nsettle = 'drain'\n");
+    let config = load(&[("IRIS_CONFIG", &file)]).unwrap();
+    assert_eq!(config.mounts[0].directory(), p.at("store/tree").as_bytes());
+    assert_eq!(config.mounts[0].root, b"/virt-of-a-file");
 }
 
 #[test]
@@ -243,7 +282,7 @@ fn a_bad_value_says_what_would_be_right() {
         ("settle = true\n", 1, "close, background or drain is needed"),
         ("[tier0]\nflush_after_ms = 0\n", 2, "1 to 86400000"),
         ("[tier0]\nmemory = -1\n", 2, "a size is a whole number"),
-        ("[tier0]\npath = 's3://bucket'\n", 2, "addresses are not supported"),
+        ("[tier0]\npath = 's3://bucket'\n", 2, "an address can only be the home"),
         ("tier0 = 3\n", 1, "a table [tier0] is needed"),
         ("mount = '/data'\n", 1, "[mount.\"/path\"]"),
         ("[mount]\ndata = 3\n", 2, "[mount.\"/path\"]"),

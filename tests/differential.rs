@@ -55,13 +55,14 @@ programs! {
     sparse = alone("sparse");
     dup = alone("dup");
     fork_offset = together("fork_offset");
-    exec_inherit = with_helpers("exec_inherit");
-    heirs = with_helpers("heirs");
+    exec_inherit = Program { outside: true, ..with_helpers("exec_inherit") };
+    heirs = Program { outside: true, ..with_helpers("heirs") };
     numbers = Program { variants: BESIDE, ..together("numbers") };
     spawn = with_helpers("spawn");
     shared = together("shared");
     unlink_rename = together("unlink_rename");
     symlinks = alone("symlinks");
+    names = alone("names");
     stat_sizes = together("stat_sizes");
     mmap_mix = together("mmap_mix");
     inkernel = together("inkernel");

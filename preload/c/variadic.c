@@ -123,3 +123,8 @@ int iris_c_execle(const char *path, const char *first, ...)
 __thread char iris_held[8][128] __attribute__((aligned(16), visibility("hidden")));
 
 void *iris_held_address(void) { return iris_held; }
+
+/* This thread's innermost walk through a tree. See names/walks.rs. */
+static __thread void *iris_walk;
+
+void **iris_walk_address(void) { return &iris_walk; }

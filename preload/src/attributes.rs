@@ -4,6 +4,7 @@
 use crate::guard::{ask, concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::open::name;
+use crate::paths::{HERE, named};
 use crate::real::raw;
 use ::engine::engine::{self, Answer, Touch};
 use libc::{
@@ -60,6 +61,46 @@ fn looking_at(
     corrected(st, real)
 }
 
+/// statx(2) round `real`.
+fn looking_closely(
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+    stx: *mut libc::statx,
+    real: impl Fn() -> c_int,
+) -> c_int {
+    if !live() {
+        return real();
+    }
+    if names_descriptor(path, flags)
+        && let Err(e) = tell(|| engine::touch(dir, Touch::Look))
+    {
+        return int(fail(e));
+    }
+    loop {
+        let flushes = inside(engine::flushes);
+        let result = real();
+        if result != 0 {
+            return result;
+        }
+        // SAFETY: the call succeeded, so the structure is the program's and filled in.
+        let stx = unsafe { &mut *stx };
+        let device = libc::makedev(stx.stx_dev_major, stx.stx_dev_minor);
+        let size = stx.stx_size as i64;
+        if let Some(Some(size)) = inside(|| engine::staged_size(device, stx.stx_ino, size)) {
+            stx.stx_size = size as u64;
+        } else if inside(engine::flushes) != flushes {
+            continue;
+        }
+        return result;
+    }
+}
+
+/// Whether a call with these AT_ flags follows a link in the last part of its name.
+pub fn follows(flags: c_int) -> bool {
+    flags & libc::AT_SYMLINK_NOFOLLOW == 0
+}
+
 fn names_descriptor(path: *const c_char, flags: c_int) -> bool {
     flags & libc::AT_EMPTY_PATH != 0 && name(path).is_none_or(|n| n.is_empty())
 }
@@ -88,23 +129,35 @@ fn changing_returned(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     real()
 }
 
-/// A call that changes a file by name.
-fn changing_path(dir: c_int, path: *const c_char, follow: bool, real: impl FnOnce() -> c_int) -> c_int {
-    if live()
-        && let Some(name) = name(path)
-        && let Err(e) = tell(|| engine::before_path(dir, name, 0, follow))
-    {
-        return int(fail(e));
-    }
-    real()
+/// A call that changes a file by name; `real` gets the name that the kernel knows.
+fn changing_path(
+    dir: c_int,
+    path: *const c_char,
+    follow: bool,
+    real: impl Fn(c_int, *const c_char) -> c_int,
+) -> c_int {
+    named(dir, path, follow, |dir, path| {
+        if live()
+            && let Some(name) = name(path)
+            && let Err(e) = tell(|| engine::before_path(dir, name, 0, follow))
+        {
+            return int(fail(e));
+        }
+        real(dir, path)
+    })
 }
 
 /// The `*at` calls: with AT_EMPTY_PATH (or, for utimensat, without a path) they change the descriptor.
-fn changing_at(dir: c_int, path: *const c_char, flags: c_int, real: impl FnOnce() -> c_int) -> c_int {
+fn changing_at(
+    dir: c_int,
+    path: *const c_char,
+    flags: c_int,
+    real: impl Fn(c_int, *const c_char) -> c_int,
+) -> c_int {
     if live() && (path.is_null() || names_descriptor(path, flags)) {
-        return changing(dir, real);
+        return changing(dir, || real(dir, path));
     }
-    changing_path(dir, path, flags & libc::AT_SYMLINK_NOFOLLOW == 0, real)
+    changing_path(dir, path, follows(flags), real)
 }
 
 /// sync(2) and syncfs(2) mean every file that this process has open.
@@ -117,8 +170,6 @@ fn sync_all() -> Result<(), ::engine::errno::Errno> {
     }
     result
 }
-
-const HERE: c_int = libc::AT_FDCWD;
 
 fn limiting(what: c_uint) {
     if what == libc::RLIMIT_FSIZE && live() {
@@ -135,42 +186,40 @@ hooks! {
         looking(fd, st, || real(version, fd, st))
     }
 
-    fn stat | stat64 | lstat | lstat64(path: *const c_char, st: *mut Stat) -> c_int, real => {
-        corrected(st, || real(path, st))
+    fn stat | stat64(path: *const c_char, st: *mut Stat) -> c_int, real => {
+        named(HERE, path, true, |_, path| corrected(st, || real(path, st)))
     }
 
-    fn __xstat | __xstat64 | __lxstat | __lxstat64(version: c_int, path: *const c_char, st: *mut Stat) -> c_int,
-        real => { corrected(st, || real(version, path, st)) }
+    fn lstat | lstat64(path: *const c_char, st: *mut Stat) -> c_int, real => {
+        named(HERE, path, false, |_, path| corrected(st, || real(path, st)))
+    }
+
+    fn __xstat | __xstat64(version: c_int, path: *const c_char, st: *mut Stat) -> c_int, real => {
+        named(HERE, path, true, |_, path| corrected(st, || real(version, path, st)))
+    }
+
+    fn __lxstat | __lxstat64(version: c_int, path: *const c_char, st: *mut Stat) -> c_int, real => {
+        named(HERE, path, false, |_, path| corrected(st, || real(version, path, st)))
+    }
 
     fn fstatat | fstatat64(dir: c_int, path: *const c_char, st: *mut Stat, flags: c_int) -> c_int, real => {
-        looking_at(dir, path, st, flags, || real(dir, path, st, flags))
+        named(dir, path, follows(flags), |dir, path| {
+            looking_at(dir, path, st, flags, || real(dir, path, st, flags))
+        })
     }
 
     fn __fxstatat | __fxstatat64(version: c_int, dir: c_int, path: *const c_char, st: *mut Stat, flags: c_int)
         -> c_int, real => {
-        looking_at(dir, path, st, flags, || real(version, dir, path, st, flags))
+        named(dir, path, follows(flags), |dir, path| {
+            looking_at(dir, path, st, flags, || real(version, dir, path, st, flags))
+        })
     }
 
     fn statx(dir: c_int, path: *const c_char, flags: c_int, mask: c_uint, stx: *mut libc::statx) -> c_int,
         real => {
-        if !live() { return real(dir, path, flags, mask, stx); }
-        if names_descriptor(path, flags)
-            && let Err(e) = tell(|| engine::touch(dir, Touch::Look)) { return int(fail(e)); }
-        loop {
-            let flushes = inside(engine::flushes);
-            let result = real(dir, path, flags, mask, stx);
-            if result != 0 { return result; }
-            // SAFETY: the call succeeded, so the structure is the program's and filled in.
-            let stx = unsafe { &mut *stx };
-            let device = libc::makedev(stx.stx_dev_major, stx.stx_dev_minor);
-            let size = stx.stx_size as i64;
-            if let Some(Some(size)) = inside(|| engine::staged_size(device, stx.stx_ino, size)) {
-                stx.stx_size = size as u64;
-            } else if inside(engine::flushes) != flushes {
-                continue;
-            }
-            return result;
-        }
+        named(dir, path, follows(flags), |dir, path| {
+            looking_closely(dir, path, flags, stx, || real(dir, path, flags, mask, stx))
+        })
     }
 
     fn fsync | fdatasync(fd: c_int) -> c_int, real => { touching(fd, Touch::Sync, || real(fd)) }
@@ -214,7 +263,7 @@ hooks! {
     }
 
     fn truncate | truncate64(path: *const c_char, len: off_t) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, len))
+        changing_path(HERE, path, true, |_, path| real(path, len))
     }
 
     fn fallocate | fallocate64(fd: c_int, mode: c_int, at: off_t, len: off_t) -> c_int, real => {
@@ -230,69 +279,69 @@ hooks! {
     fn futimes(fd: c_int, times: *const timeval) -> c_int, real => { changing(fd, || real(fd, times)) }
 
     fn utimensat(dir: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int, real => {
-        changing_at(dir, path, flags, || real(dir, path, times, flags))
+        changing_at(dir, path, flags, |dir, path| real(dir, path, times, flags))
     }
 
     fn futimesat(dir: c_int, path: *const c_char, times: *const timeval) -> c_int, real => {
-        changing_at(dir, path, 0, || real(dir, path, times))
+        changing_at(dir, path, 0, |dir, path| real(dir, path, times))
     }
 
     fn utimes(path: *const c_char, times: *const timeval) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, times))
+        changing_path(HERE, path, true, |_, path| real(path, times))
     }
 
     fn lutimes(path: *const c_char, times: *const timeval) -> c_int, real => {
-        changing_path(HERE, path, false, || real(path, times))
+        changing_path(HERE, path, false, |_, path| real(path, times))
     }
 
     fn utime(path: *const c_char, times: *const libc::utimbuf) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, times))
+        changing_path(HERE, path, true, |_, path| real(path, times))
     }
 
     fn fchmod(fd: c_int, mode: mode_t) -> c_int, real => { changing(fd, || real(fd, mode)) }
 
     fn chmod(path: *const c_char, mode: mode_t) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, mode))
+        changing_path(HERE, path, true, |_, path| real(path, mode))
     }
 
     fn lchmod(path: *const c_char, mode: mode_t) -> c_int, real => {
-        changing_path(HERE, path, false, || real(path, mode))
+        changing_path(HERE, path, false, |_, path| real(path, mode))
     }
 
     fn fchmodat(dir: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int, real => {
-        changing_at(dir, path, flags, || real(dir, path, mode, flags))
+        changing_at(dir, path, flags, |dir, path| real(dir, path, mode, flags))
     }
 
     fn fchown(fd: c_int, user: uid_t, group: gid_t) -> c_int, real => { changing(fd, || real(fd, user, group)) }
 
     fn chown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, user, group))
+        changing_path(HERE, path, true, |_, path| real(path, user, group))
     }
 
     fn lchown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
-        changing_path(HERE, path, false, || real(path, user, group))
+        changing_path(HERE, path, false, |_, path| real(path, user, group))
     }
 
     fn fchownat(dir: c_int, path: *const c_char, user: uid_t, group: gid_t, flags: c_int) -> c_int, real => {
-        changing_at(dir, path, flags, || real(dir, path, user, group, flags))
+        changing_at(dir, path, flags, |dir, path| real(dir, path, user, group, flags))
     }
 
     fn fsetxattr(fd: c_int, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
         real => { changing(fd, || real(fd, key, value, len, flags)) }
 
     fn setxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
-        real => { changing_path(HERE, path, true, || real(path, key, value, len, flags)) }
+        real => { changing_path(HERE, path, true, |_, path| real(path, key, value, len, flags)) }
 
     fn lsetxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
-        real => { changing_path(HERE, path, false, || real(path, key, value, len, flags)) }
+        real => { changing_path(HERE, path, false, |_, path| real(path, key, value, len, flags)) }
 
     fn fremovexattr(fd: c_int, key: *const c_char) -> c_int, real => { changing(fd, || real(fd, key)) }
 
     fn removexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
-        changing_path(HERE, path, true, || real(path, key))
+        changing_path(HERE, path, true, |_, path| real(path, key))
     }
 
     fn lremovexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
-        changing_path(HERE, path, false, || real(path, key))
+        changing_path(HERE, path, false, |_, path| real(path, key))
     }
 }

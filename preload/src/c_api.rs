@@ -1,8 +1,10 @@
 //! The C surface of the library, for programs that are linked with it; see include/iris.h.
 
 use crate::guard::{live, tell};
+use crate::paths::{HERE, found};
 use ::engine::engine;
 use ::engine::errno::Errno;
+use ::engine::namespace::names::{self, Room};
 use libc::{c_char, c_int};
 use std::ffi::CStr;
 
@@ -27,7 +29,9 @@ pub unsafe extern "C" fn iris_settle(path: *const c_char) -> c_int {
     }
     // SAFETY: the caller passed a C string.
     let path = unsafe { CStr::from_ptr(path) };
-    match tell(|| engine::before_path(libc::AT_FDCWD, path, 0, true)) {
+    let mut room = Room::new();
+    let path = if names::in_force() { found(HERE, path, true, &mut room).unwrap_or(path) } else { path };
+    match tell(|| engine::before_path(HERE, path, 0, true)) {
         Ok(()) => 0,
         Err(e) => {
             e.set();

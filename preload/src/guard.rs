@@ -50,6 +50,13 @@ pub fn adopt() {
     unsafe { depth().write_volatile(*depth() + 1) };
 }
 
+/// Whether a name comes from the program, be it in a vfork child, and not from inside Iris.
+#[inline(always)]
+pub fn of_program() -> bool {
+    // SAFETY: this thread's own depth.
+    mounted() && unsafe { *depth() } & !VFORK_CHILD == 0
+}
+
 /// The address of this thread's depth.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]

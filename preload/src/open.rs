@@ -3,6 +3,7 @@
 
 use crate::guard::{fail, int, live, mounted, readable, tell};
 use crate::hook::hooks;
+use crate::paths::{HERE, how_to_open, named, templated};
 use crate::process;
 use crate::real::raw;
 use crate::rings;
@@ -40,44 +41,54 @@ pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnc
     fd
 }
 
+/// The length of a suffix; a negative one is refused by the real function.
+fn length(suffix: c_int) -> usize {
+    usize::try_from(suffix).unwrap_or(0)
+}
+
 const CREAT: c_int = O_CREAT | O_WRONLY | O_TRUNC;
 const FRESH: c_int = O_RDWR | O_CREAT | O_EXCL;
 
 hooks! {
     fn open | open64 | __open | __open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int,
-        real = raw::open => { opening(libc::AT_FDCWD, path, flags, || real(path, flags, mode)) }
+        real = raw::open => {
+        named(HERE, path, how_to_open(flags), |dir, path| opening(dir, path, flags, || real(path, flags, mode)))
+    }
 
     fn openat | openat64(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int,
-        real = raw::openat => { opening(dir, path, flags, || real(dir, path, flags, mode)) }
+        real = raw::openat => {
+        named(dir, path, how_to_open(flags), |dir, path| opening(dir, path, flags, || real(dir, path, flags, mode)))
+    }
 
     // The fortified forms abort the program when flags that need a mode come without one; so do the real ones.
     fn __open_2 | __open64_2(path: *const c_char, flags: c_int) -> c_int, real => {
-        opening(libc::AT_FDCWD, path, flags, || real(path, flags))
+        named(HERE, path, how_to_open(flags), |dir, path| opening(dir, path, flags, || real(path, flags)))
     }
 
     fn __openat_2 | __openat64_2(dir: c_int, path: *const c_char, flags: c_int) -> c_int, real => {
-        opening(dir, path, flags, || real(dir, path, flags))
+        named(dir, path, how_to_open(flags), |dir, path| opening(dir, path, flags, || real(dir, path, flags)))
     }
 
     fn creat | creat64(path: *const c_char, mode: mode_t) -> c_int, real => {
-        opening(libc::AT_FDCWD, path, CREAT, || real(path, mode))
+        named(HERE, path, how_to_open(CREAT), |dir, path| opening(dir, path, CREAT, || real(path, mode)))
     }
 
     // The template holds the name only after the call.
     fn mkstemp | mkstemp64(template: *mut c_char) -> c_int, real => {
-        opening(libc::AT_FDCWD, template, FRESH, || real(template))
+        templated(template, 0, |t| opening(HERE, t, FRESH, || real(t)), |fd| fd)
     }
 
     fn mkostemp | mkostemp64(template: *mut c_char, flags: c_int) -> c_int, real => {
-        opening(libc::AT_FDCWD, template, FRESH | (flags & !O_TRUNC), || real(template, flags))
+        templated(template, 0, |t| opening(HERE, t, FRESH | (flags & !O_TRUNC), || real(t, flags)), |fd| fd)
     }
 
     fn mkstemps | mkstemps64(template: *mut c_char, suffix: c_int) -> c_int, real => {
-        opening(libc::AT_FDCWD, template, FRESH, || real(template, suffix))
+        templated(template, length(suffix), |t| opening(HERE, t, FRESH, || real(t, suffix)), |fd| fd)
     }
 
     fn mkostemps | mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int, real => {
-        opening(libc::AT_FDCWD, template, FRESH | (flags & !O_TRUNC), || real(template, suffix, flags))
+        let flags_of_open = FRESH | (flags & !O_TRUNC);
+        templated(template, length(suffix), |t| opening(HERE, t, flags_of_open, || real(t, suffix, flags)), |fd| fd)
     }
 
     fn open_by_handle_at(mount: c_int, handle: *mut std::ffi::c_void, flags: c_int) -> c_int, real => {

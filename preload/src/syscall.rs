@@ -4,10 +4,11 @@
 use crate::guard::{fail, mounted};
 use crate::hook::hooks;
 use crate::open::opening;
+use crate::paths::{how_to_open, literal, named};
 use crate::real::raw;
 use crate::{attributes, descriptors, inkernel, names, open, process, rings, transfer};
 use ::engine::report::Bypass;
-use libc::{c_int, c_long};
+use libc::{c_char, c_int, c_long};
 
 /// What openat2 is told; later kernels may append to it.
 #[repr(C)]
@@ -21,7 +22,7 @@ struct OpenHow {
 ///
 /// # Safety
 /// The arguments are as the system call of this number demands.
-unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> Option<c_long> {
+unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn([c_long; 6]) -> c_long) -> Option<c_long> {
     let fd = a[0] as c_int;
     let int = |x: c_long| x as c_int;
     // SAFETY: each argument is passed on to the hook of the same call, in whose form the program gave it; the
@@ -47,7 +48,19 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                     return None;
                 }
                 let flags = (*how).flags as c_int;
-                opening(fd, a[1] as _, flags, || real() as c_int).into()
+                let path = a[1] as *const c_char;
+                let by_name = |dir: c_int, path: *const c_char| {
+                    opening(dir, path, flags, || {
+                        real([dir.into(), path as c_long, a[2], a[3], a[4], a[5]]) as c_int
+                    })
+                };
+                // What may not follow links or leave a directory is told in a way that only the kernel knows.
+                const STRICT: u64 = libc::RESOLVE_BENEATH | libc::RESOLVE_IN_ROOT | libc::RESOLVE_NO_SYMLINKS;
+                match (*how).resolve & STRICT {
+                    0 => named(fd, path, how_to_open(flags), by_name).into(),
+                    libc::RESOLVE_NO_SYMLINKS => literal(fd, path, by_name).into(),
+                    _ => by_name(fd, path).into(),
+                }
             }
             libc::SYS_close => descriptors::close(fd).into(),
             libc::SYS_close_range => descriptors::close_range(a[0] as _, a[1] as _, int(a[2])).into(),
@@ -85,7 +98,7 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                 }
                 return None;
             }
-            libc::SYS_pidfd_getfd => descriptors::taken(real() as c_int).into(),
+            libc::SYS_pidfd_getfd => descriptors::taken(real(a) as c_int).into(),
             libc::SYS_sendfile => inkernel::sendfile(fd, int(a[1]), a[2] as _, a[3] as _) as c_long,
             libc::SYS_copy_file_range => {
                 inkernel::copy_file_range(fd, a[1] as _, int(a[2]), a[3] as _, a[4] as _, a[5] as _) as c_long
@@ -103,6 +116,43 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                 return None;
             }
             libc::SYS_renameat2 => names::renameat2(fd, a[1] as _, int(a[2]), a[3] as _, a[4] as _).into(),
+            libc::SYS_linkat => names::linkat(fd, a[1] as _, int(a[2]), a[3] as _, int(a[4])).into(),
+            libc::SYS_unlinkat => names::unlinkat(fd, a[1] as _, int(a[2])).into(),
+            libc::SYS_mkdirat => names::mkdirat(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_mknodat => names::mknodat(fd, a[1] as _, a[2] as _, a[3] as _).into(),
+            libc::SYS_symlinkat => names::symlinkat(a[0] as _, int(a[1]), a[2] as _).into(),
+            libc::SYS_readlinkat => names::readlinkat(fd, a[1] as _, a[2] as _, a[3] as _) as c_long,
+            libc::SYS_faccessat => names::faccessat(fd, a[1] as _, int(a[2]), 0).into(),
+            libc::SYS_faccessat2 => names::faccessat(fd, a[1] as _, int(a[2]), int(a[3])).into(),
+            libc::SYS_statfs => names::statfs(a[0] as _, a[1] as _).into(),
+            libc::SYS_chdir => names::chdir(a[0] as _).into(),
+            libc::SYS_fchdir => names::fchdir(fd).into(),
+            libc::SYS_chroot => names::chroot(a[0] as _).into(),
+            libc::SYS_unshare => names::unshare(fd).into(),
+            libc::SYS_getcwd => return directory(a, real),
+            libc::SYS_setxattr => {
+                attributes::setxattr(a[0] as _, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into()
+            }
+            libc::SYS_lsetxattr => {
+                attributes::lsetxattr(a[0] as _, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into()
+            }
+            libc::SYS_removexattr => attributes::removexattr(a[0] as _, a[1] as _).into(),
+            libc::SYS_lremovexattr => attributes::lremovexattr(a[0] as _, a[1] as _).into(),
+            libc::SYS_getxattr => names::getxattr(a[0] as _, a[1] as _, a[2] as _, a[3] as _) as c_long,
+            libc::SYS_lgetxattr => names::lgetxattr(a[0] as _, a[1] as _, a[2] as _, a[3] as _) as c_long,
+            libc::SYS_listxattr => names::listxattr(a[0] as _, a[1] as _, a[2] as _) as c_long,
+            libc::SYS_llistxattr => names::llistxattr(a[0] as _, a[1] as _, a[2] as _) as c_long,
+            libc::SYS_name_to_handle_at => {
+                names::name_to_handle_at(fd, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into()
+            }
+            libc::SYS_inotify_add_watch => names::inotify_add_watch(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_fanotify_mark => {
+                names::fanotify_mark(fd, a[1] as _, a[2] as _, int(a[3]), a[4] as _).into()
+            }
+            libc::SYS_bind => names::bind(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_connect => names::connect(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_getsockname => names::getsockname(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_getpeername => names::getpeername(fd, a[1] as _, a[2] as _).into(),
             libc::SYS_execve => process::exec::execve(a[0] as _, a[1] as _, a[2] as _).into(),
             libc::SYS_execveat => {
                 process::exec::execveat(fd, a[1] as _, a[2] as _, a[3] as _, int(a[4])).into()
@@ -112,7 +162,7 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
                 0
             }
             libc::SYS_clone if a[0] as c_int & libc::CLONE_VM == 0 => {
-                process::fork::forking(|| real() as c_int).into()
+                process::fork::forking(|| real(a) as c_int).into()
             }
             libc::SYS_clone3 => return cloning(a, real),
             _ => return by_old_name(number, a, real),
@@ -126,7 +176,11 @@ unsafe fn decoded(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> 
 /// # Safety
 /// As for [`decoded`].
 #[cfg(target_arch = "x86_64")]
-unsafe fn by_old_name(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long) -> Option<c_long> {
+unsafe fn by_old_name(
+    number: c_long,
+    a: [c_long; 6],
+    real: impl Fn([c_long; 6]) -> c_long,
+) -> Option<c_long> {
     let fd = a[0] as c_int;
     // SAFETY: as in `decoded`.
     let result = unsafe {
@@ -142,9 +196,17 @@ unsafe fn by_old_name(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long)
             libc::SYS_utime => attributes::utime(a[0] as _, a[1] as _).into(),
             libc::SYS_utimes => attributes::utimes(a[0] as _, a[1] as _).into(),
             libc::SYS_futimesat => attributes::futimesat(fd, a[1] as _, a[2] as _).into(),
+            libc::SYS_link => names::link(a[0] as _, a[1] as _).into(),
+            libc::SYS_unlink => names::unlink(a[0] as _).into(),
+            libc::SYS_rmdir => names::rmdir(a[0] as _).into(),
+            libc::SYS_mkdir => names::mkdir(a[0] as _, a[1] as _).into(),
+            libc::SYS_mknod => names::mknod(a[0] as _, a[1] as _, a[2] as _).into(),
+            libc::SYS_symlink => names::symlink(a[0] as _, a[1] as _).into(),
+            libc::SYS_readlink => names::readlink(a[0] as _, a[1] as _, a[2] as _) as c_long,
+            libc::SYS_access => names::access(a[0] as _, a[1] as _).into(),
             libc::SYS_rename => names::rename(a[0] as _, a[1] as _).into(),
             libc::SYS_renameat => names::renameat(fd, a[1] as _, a[2] as _, a[3] as _).into(),
-            libc::SYS_fork => process::fork::forking(|| real() as c_int).into(),
+            libc::SYS_fork => process::fork::forking(|| real(a) as c_int).into(),
             // A child of vfork cannot return through a function; a fork can.
             libc::SYS_vfork => process::fork::forking(|| raw::direct(libc::SYS_fork, [0; 6]) as c_int).into(),
             _ => return None,
@@ -154,7 +216,11 @@ unsafe fn by_old_name(number: c_long, a: [c_long; 6], real: impl Fn() -> c_long)
 }
 
 #[cfg(not(target_arch = "x86_64"))]
-unsafe fn by_old_name(number: c_long, a: [c_long; 6], _real: impl Fn() -> c_long) -> Option<c_long> {
+unsafe fn by_old_name(
+    number: c_long,
+    a: [c_long; 6],
+    _real: impl Fn([c_long; 6]) -> c_long,
+) -> Option<c_long> {
     // SAFETY: as in `decoded`.
     (number == libc::SYS_renameat)
         .then(|| unsafe { names::renameat(a[0] as _, a[1] as _, a[2] as _, a[3] as _).into() })
@@ -164,13 +230,32 @@ unsafe fn by_old_name(number: c_long, a: [c_long; 6], _real: impl Fn() -> c_long
 ///
 /// # Safety
 /// As for [`decoded`].
-unsafe fn cloning(a: [c_long; 6], real: impl Fn() -> c_long) -> Option<c_long> {
+unsafe fn cloning(a: [c_long; 6], real: impl Fn([c_long; 6]) -> c_long) -> Option<c_long> {
     if a[0] == 0 {
         return None;
     }
     // SAFETY: the program's clone_args.
     let flags = unsafe { *(a[0] as *const u64) };
-    (flags & libc::CLONE_VM as u64 == 0).then(|| process::fork::forking(|| real() as c_int).into())
+    (flags & libc::CLONE_VM as u64 == 0).then(|| process::fork::forking(|| real(a) as c_int).into())
+}
+
+/// getcwd(2), which gives the length of the name with its zero.
+///
+/// # Safety
+/// As for [`decoded`].
+unsafe fn directory(a: [c_long; 6], real: impl Fn([c_long; 6]) -> c_long) -> Option<c_long> {
+    if a[0] == 0 || !::engine::namespace::names::in_force() {
+        return Some(real(a));
+    }
+    // SAFETY: the program's buffer; the answer is a C string in it.
+    unsafe {
+        let name = names::getcwd(a[0] as _, a[1] as _);
+        if name.is_null() {
+            // Both say ERANGE where there is no room; glibc's answers other errors by other means.
+            return Some(-1);
+        }
+        Some(libc::strlen(name) as c_long + 1)
+    }
 }
 
 hooks! {
@@ -178,7 +263,9 @@ hooks! {
         let arguments = [a, b, c, d, e, f];
         if mounted() {
             // SAFETY: the program answers for the arguments of the call it makes.
-            let answer = unsafe { decoded(number, arguments, || real(number, a, b, c, d, e, f)) };
+            let answer = unsafe {
+                decoded(number, arguments, |[a, b, c, d, e, f]| real(number, a, b, c, d, e, f))
+            };
             if let Some(answer) = answer { return answer; }
         }
         real(number, a, b, c, d, e, f)

@@ -32,6 +32,15 @@ macro_rules! for_each_hook {
             vfwscanf __isoc99_vfwscanf __isoc23_vfwscanf vwscanf __isoc99_vwscanf __isoc23_vwscanf
             __wuflow __wunderflow __woverflow
             posix_spawn posix_spawnp system popen _IO_popen wordexp syscall
+            rmdir mkdir mkdirat mkfifo mkfifoat mknod mknodat __xmknod __xmknodat symlink symlinkat readlink readlinkat
+            __readlink_chk __readlinkat_chk realpath __realpath_chk canonicalize_file_name mktemp mkdtemp tempnam
+            access eaccess euidaccess faccessat pathconf statfs statfs64 __statfs statvfs statvfs64
+            getxattr lgetxattr listxattr llistxattr ftok name_to_handle_at inotify_add_watch fanotify_mark
+            setmntent __setmntent mount umount umount2 opendir scandir scandir64 scandirat scandirat64 glob glob64
+            fts_read fts64_read fts_children fts64_children fts_close fts64_close
+            chdir fchdir chroot unshare getcwd __getcwd_chk getwd __getwd_chk get_current_dir_name
+            bind connect __connect sendto getsockname getpeername accept accept4 recvfrom dlopen dlmopen
+            posix_spawn_file_actions_addopen posix_spawn_file_actions_addchdir_np
             pidfd_getfd sigaction __sigaction signal ssignal bsd_signal sigset sysv_signal __sysv_signal
         }
     };
@@ -78,36 +87,22 @@ pub const OWN: &[&str] = &["iris_version", "iris_settle"];
 #[allow(dead_code)]
 pub const LEFT: &[(&str, &str)] = &[
     (
-        "Changes or reads names, and every name is a real one: the kernel's answer is right.",
-        "access eaccess euidaccess faccessat rmdir mkdir mkdirat mkfifo mkfifoat \
-         mknod mknodat __xmknod __xmknodat symlink symlinkat readlink readlinkat __readlink_chk __readlinkat_chk \
-         realpath __realpath_chk canonicalize_file_name getcwd getwd get_current_dir_name __getcwd_chk __getwd_chk \
-         mktemp mkdtemp tmpnam tmpnam_r tempnam umask pathconf fpathconf dirname glob glob64 glob_pattern_p \
-         globfree globfree64 name_to_handle_at ftok revoke",
+        "Works on a descriptor, on the text of a name, or on nothing that is a file.",
+        "tmpnam tmpnam_r umask fpathconf dirname glob_pattern_p globfree globfree64 revoke",
     ),
     (
         "Reads directories, which are the kernel's own.",
-        "opendir fdopendir closedir readdir readdir64 readdir_r readdir64_r rewinddir seekdir telldir dirfd scandir \
-         scandir64 scandirat scandirat64 getdents64 getdirentries getdirentries64 alphasort alphasort64 versionsort \
+        "fdopendir closedir readdir readdir64 readdir_r readdir64_r rewinddir seekdir telldir dirfd getdents64 \
+         getdirentries getdirentries64 alphasort alphasort64 versionsort \
          versionsort64",
     ),
-    (
-        "Goes on with a walk that fts_open began, after what was staged went home.",
-        "fts_read fts_children fts_set fts_close fts64_read fts64_children fts64_set fts64_close",
-    ),
-    (
-        "Changes the working directory: names are the kernel's to resolve, and Iris asks it where a file lies.",
-        "chdir fchdir chroot",
-    ),
+    ("Leaves a note for a walk that fts_open began.", "fts_set fts64_set"),
     (
         "Tells about the file system, which is the anchor's.",
-        "statfs statfs64 fstatfs fstatfs64 __statfs statvfs statvfs64 fstatvfs fstatvfs64 ustat getfsent getfsspec \
+        "fstatfs fstatfs64 fstatvfs fstatvfs64 ustat getfsent getfsspec \
          getfsfile setfsent endfsent",
     ),
-    (
-        "Reads extended attributes, which are never staged.",
-        "getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr",
-    ),
+    ("Reads extended attributes, which are never staged.", "fgetxattr flistxattr"),
     (
         "Advice to the page cache: nothing that a program can observe.",
         "posix_fadvise posix_fadvise64 readahead",
@@ -127,18 +122,18 @@ pub const LEFT: &[(&str, &str)] = &[
          pidfd_send_signal isatty ttyname ttyname_r __ttyname_r_chk isfdtype getdtablesize shm_open \
          shm_unlink sem_open sem_close sem_unlink mq_open __mq_open_2 mq_close mq_unlink mq_setattr mq_getattr \
          mq_notify mq_send mq_receive mq_timedsend mq_timedreceive open_tree fsopen fsconfig fsmount fspick \
-         move_mount mount_setattr mount umount umount2 pivot_root perf_event_open __fdelt_chk __fdelt_warn",
+         move_mount mount_setattr pivot_root perf_event_open __fdelt_chk __fdelt_warn",
     ),
     (
         "Sockets. A descriptor that arrives over one has left the overlay where it was sent.",
-        "socket socketpair accept accept4 bind connect __connect listen shutdown send __send sendto recv recvfrom \
-         recvmsg recvmmsg __recv_chk __recvfrom_chk getsockname getsockopt setsockopt getpeername sockatmark \
+        "socket socketpair listen shutdown send __send recv \
+         recvmsg recvmmsg __recv_chk __recvfrom_chk getsockopt setsockopt sockatmark \
          putmsg putpmsg getmsg getpmsg fattach fdetach isastream",
     ),
     (
         "Waits for readiness; a regular file is always ready.",
         "poll __poll ppoll __poll_chk __ppoll_chk select pselect epoll_ctl epoll_wait epoll_pwait epoll_pwait2 \
-         inotify_add_watch inotify_rm_watch fanotify_mark",
+         inotify_rm_watch",
     ),
     (
         "Terminals.",
@@ -156,7 +151,7 @@ pub const LEFT: &[(&str, &str)] = &[
     ),
     (
         "Makes a thread, or waits for or changes a process; no descriptor is touched.",
-        "unshare setns wait wait3 wait4 waitid waitpid kill killpg abort getpid setsid setpgid __libc_current_sigrtmin \
+        "setns wait wait3 wait4 waitid waitpid kill killpg abort getpid setsid setpgid __libc_current_sigrtmin \
          posix_spawnattr_init posix_spawnattr_destroy posix_spawnattr_getflags posix_spawnattr_getpgroup \
          posix_spawnattr_getschedparam posix_spawnattr_getschedpolicy posix_spawnattr_getsigdefault \
          posix_spawnattr_getsigmask posix_spawnattr_setflags posix_spawnattr_setpgroup posix_spawnattr_setschedparam \
@@ -164,8 +159,8 @@ pub const LEFT: &[(&str, &str)] = &[
     ),
     (
         "Only collects what a later posix_spawn will do, and that hook reads it.",
-        "posix_spawn_file_actions_init posix_spawn_file_actions_destroy posix_spawn_file_actions_addopen \
-         posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addclose posix_spawn_file_actions_addchdir_np \
+        "posix_spawn_file_actions_init posix_spawn_file_actions_destroy \
+         posix_spawn_file_actions_adddup2 posix_spawn_file_actions_addclose \
          posix_spawn_file_actions_addfchdir_np posix_spawn_file_actions_addclosefrom_np \
          posix_spawn_file_actions_addtcsetpgrp_np",
     ),
@@ -234,7 +229,7 @@ pub const LEFT: &[(&str, &str)] = &[
     ),
     (
         "Reads or writes the system's own tables and logs by fixed names.",
-        "setmntent __setmntent endmntent __endmntent openlog syslog vsyslog __syslog_chk __vsyslog_chk closelog \
+        "endmntent __endmntent openlog syslog vsyslog __syslog_chk __vsyslog_chk closelog \
          setlogmask updwtmp updwtmpx utmpname utmpxname pututline pututxline getutent setutent endutent login \
          logout logwtmp getlogin getlogin_r __getlogin_r_chk setlogin lckpwdf ulckpwdf catopen catgets catclose \
          getdate getdate_r getusershell setusershell endusershell acct swapon swapoff quotactl nfsservctl bdflush \

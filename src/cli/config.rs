@@ -40,6 +40,7 @@ fn as_json(config: &Config) -> String {
         .map(|(m, from)| {
             json!({
                 "directory": String::from_utf8_lossy(&m.root),
+                "home": m.home.as_ref().map(ToString::to_string),
                 "threshold": m.threshold,
                 "consistency": m.consistency.name(),
                 "settle": m.settle.name(),

@@ -62,9 +62,9 @@ fn status_json(config: &Config, status: &Status) -> String {
         .mounts
         .iter()
         .map(|m| {
-            let root = Path::new(OsStr::from_bytes(&m.root));
+            let root = Path::new(OsStr::from_bytes(m.directory()));
             let (files, bytes) = below(status, root);
-            json!({"directory": root.display().to_string(), "threshold": m.threshold,
+            json!({"directory": String::from_utf8_lossy(&m.root), "threshold": m.threshold,
                    "consistency": m.consistency.name(), "settle": m.settle.name(),
                    "staged_files": files, "staged_bytes": bytes})
         })
@@ -100,12 +100,12 @@ fn status_text(config: &Config, status: &Status) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "Mounts");
     for mount in &config.mounts {
-        let root = Path::new(OsStr::from_bytes(&mount.root));
+        let root = Path::new(OsStr::from_bytes(mount.directory()));
         let (files, bytes) = below(status, root);
         let _ = writeln!(
             text,
             "  {}: staged {} in {}; threshold {}, {}, settle {}",
-            root.display(),
+            String::from_utf8_lossy(&mount.root),
             human(bytes),
             count(files),
             show_size(mount.threshold),
@@ -304,7 +304,7 @@ fn problem(outcome: &Outcome) -> Option<String> {
 /// whether staged bytes are in danger (and not only those of a file that is gone).
 pub fn after_run(config: &Config) -> (Vec<String>, bool) {
     let roots: Vec<PathBuf> =
-        config.mounts.iter().map(|m| PathBuf::from(OsStr::from_bytes(&m.root))).collect();
+        config.mounts.iter().map(|m| PathBuf::from(OsStr::from_bytes(m.directory()))).collect();
     limits_are_errors();
     match admin::drain(config, &roots, false, false) {
         Err(error) => (vec![error.to_string()], true),

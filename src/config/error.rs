@@ -118,16 +118,37 @@ pub enum ConfigError {
         /// Why not.
         why: &'static str,
     },
-    /// A form of mount that this version does not have.
+    /// An address without the prefix that it is to be seen under.
     #[error(
-        "{place}: `{entry}` is not supported by this version: only existing directories can be mounted \
-         (a `=` that is part of a directory's name is written `\\=`)"
+        "{place}: `{entry}` says where bytes live, but not under which name: PREFIX=HOME is needed, as in /virt={entry}"
     )]
-    NotSupported {
+    NoPrefix {
         /// Where.
         place: Place,
-        /// The entry as written.
+        /// The entry as written, without secrets.
         entry: String,
+    },
+    /// A home whose store this build does not have.
+    #[error(
+        "{place}: {home}: this home needs a store that this version does not have; kv:DIR and file:///DIR are served"
+    )]
+    NotServed {
+        /// Where.
+        place: Place,
+        /// The home, without secrets.
+        home: String,
+    },
+    /// A home's directory that cannot be used.
+    #[error("{place}: {home}: {}: {source}", path.display())]
+    Home {
+        /// Where.
+        place: Place,
+        /// The home, without secrets.
+        home: String,
+        /// The directory.
+        path: PathBuf,
+        /// The reason.
+        source: std::io::Error,
     },
     /// Two settings that do not fit together.
     #[error("{place}: {why}")]

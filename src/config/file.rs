@@ -12,6 +12,9 @@ use toml::de::{DeString, DeTable, DeValue};
 /// The keys and tables that may stand at the top.
 const TOP: [&str; 7] = ["threshold", "consistency", "settle", "report", "log", "tier0", "mount"];
 
+/// Where the bytes of a mount live, a key of its table only.
+const HOME: &str = "home";
+
 /// Reads the file into the builder. `path` is absolute.
 pub(super) fn read(builder: &mut Builder, path: &Path) -> Result<(), ConfigError> {
     let text = std::fs::read_to_string(path)
@@ -104,15 +107,39 @@ impl<'a> File<'a> {
                 return Err(self.not_a_table(&format!("mount.\"{name}\""), why, options.get_ref(), dir));
             };
             if name.contains("://") {
-                return Err(ConfigError::NotSupported { place: site.place(), entry: name.to_string() });
+                let entry = super::home::hidden(name.as_bytes());
+                return Err(ConfigError::NoPrefix { place: site.place(), entry });
             }
             let folder = self.path.parent().unwrap_or(Path::new("/"));
-            let root = super::mounts::resolve(folder.join(name).as_os_str().as_encoded_bytes(), site)?;
-            let mount = builder.mount(root, site, Layer::File);
+            let mount = match options.get(HOME) {
+                None => {
+                    let root =
+                        super::mounts::resolve(folder.join(name).as_os_str().as_encoded_bytes(), site)?;
+                    builder.mount(root, site, Layer::File)
+                }
+                Some(home) => {
+                    let DeValue::String(home) = home.get_ref() else {
+                        let why = "a string is needed";
+                        return Err(self.not_a_table(
+                            &format!("mount.\"{name}\".home"),
+                            why,
+                            home.get_ref(),
+                            dir,
+                        ));
+                    };
+                    let found =
+                        super::mounts::resolve_virtual(name.as_bytes(), home.as_bytes(), Some(folder), site)?;
+                    builder.virtual_mount(found, site, Layer::File)
+                }
+            };
             for (key, value) in in_order(options) {
                 let word = key.get_ref().as_ref();
+                if word == HOME {
+                    continue;
+                }
                 let Some(known) = keys::by_name(word).filter(|k| k.is_per_mount()) else {
-                    let valid = KEYS.iter().filter(|k| k.is_per_mount()).map(|k| k.name).collect();
+                    let valid =
+                        KEYS.iter().filter(|k| k.is_per_mount()).map(|k| k.name).chain([HOME]).collect();
                     return Err(self.unknown(&format!("mount.\"{name}\".{word}"), word, valid, key));
                 };
                 let text = self.text_of(known.name, value.get_ref(), key)?;

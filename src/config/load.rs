@@ -3,7 +3,7 @@
 
 use super::error::{ConfigError, Site};
 use super::keys::{self, Id, KEYS, Key};
-use super::{Config, Consistency, Environment, Mount, MountOrigins, Options, Origin, Settle};
+use super::{Config, Consistency, Environment, Home, Mount, MountOrigins, Options, Origin, Settle};
 use super::{file, mounts, value};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -49,6 +49,8 @@ impl Wish {
 
 struct Draft {
     root: Vec<u8>,
+    /// Anchors and home of a virtual mount.
+    behind: Option<(Vec<u8>, Home)>,
     origin: Origin,
     file: Wish,
     environment: Wish,
@@ -180,8 +182,18 @@ impl Builder {
             }
             return i;
         }
-        self.drafts.push(Draft { root, origin, file: Wish::default(), environment: Wish::default() });
+        let (file, environment) = Default::default();
+        self.drafts.push(Draft { root, behind: None, origin, file, environment });
         self.drafts.len() - 1
+    }
+
+    /// The draft of a virtual mount; a home that a later layer gives replaces an earlier one.
+    pub(super) fn virtual_mount(&mut self, mount: mounts::Virtual, site: Site<'_>, layer: Layer) -> usize {
+        let mounts::Virtual { root, shadow, home } = mount;
+        let plain = root == shadow;
+        let index = self.mount(root, site, layer);
+        self.drafts[index].behind = (!plain).then_some((shadow, home));
+        index
     }
 
     /// One option of a mount.
@@ -201,8 +213,17 @@ impl Builder {
     fn mount_entry(&mut self, text: &[u8], site: Site<'_>) -> Result<(), ConfigError> {
         let entry = mounts::entry(text, site)?;
         self.config.relative |= !entry.dir.starts_with(b"/");
-        let root = mounts::resolve(&entry.dir, site)?;
-        let mount = self.mount(root, site, Layer::Environment);
+        let mount = match &entry.home {
+            None => {
+                let root = mounts::resolve(&entry.dir, site)?;
+                self.mount(root, site, Layer::Environment)
+            }
+            Some(home) => {
+                let found = mounts::resolve_virtual(&entry.dir, home, None, site)?;
+                self.config.relative |= found.home.text != *home;
+                self.virtual_mount(found, site, Layer::Environment)
+            }
+        };
         for (word, text) in &entry.options {
             let per_mount = || KEYS.iter().filter(|k| k.is_per_mount()).map(|k| k.name);
             let Some(key) = keys::by_name(word).filter(|k| k.is_per_mount()) else {
@@ -268,11 +289,13 @@ impl Builder {
             config.origins[id as usize] = origin.unwrap_or_default();
         }
         // Longest first, so that the first match is the nearest; the rest of the order only has to be fixed.
-        drafts.sort_by(|a, b| b.root.len().cmp(&a.root.len()).then_with(|| a.root.cmp(&b.root)));
+        let directory = |d: &Draft| d.behind.as_ref().map_or(&d.root, |(shadow, _)| shadow).len();
+        drafts.sort_by(|a, b| directory(b).cmp(&directory(a)).then_with(|| a.root.cmp(&b.root)));
         for draft in drafts {
             let wish = draft.environment.or(environment).or(draft.file).or(file);
             let Options { threshold, consistency, settle } = options(wish, base);
-            config.mounts.push(Mount { root: draft.root, threshold, consistency, settle });
+            let (shadow, home) = draft.behind.unzip();
+            config.mounts.push(Mount { root: draft.root, shadow, home, threshold, consistency, settle });
             config.mount_origins.push(MountOrigins {
                 mount: draft.origin,
                 threshold: wish.threshold.map(|w| w.1).unwrap_or_default(),
@@ -308,7 +331,7 @@ fn path(bytes: &[u8], site: Site<'_>, relative: &mut bool) -> Result<Option<Path
         return Ok(None);
     }
     if bytes.windows(3).any(|w| w == b"://") {
-        return Err("a path is needed; addresses are not supported by this version".into());
+        return Err("a path is needed; an address can only be the home of a mount".into());
     }
     if bytes.contains(&0) {
         return Err("a path cannot hold a zero byte".into());

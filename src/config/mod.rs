@@ -7,6 +7,7 @@
 mod env;
 mod error;
 mod file;
+mod home;
 mod keys;
 mod load;
 mod mounts;
@@ -15,6 +16,7 @@ mod value;
 
 pub use env::{Environment, Variable};
 pub use error::{ConfigError, Place};
+pub use home::{Home, Scheme};
 pub use keys::{CONFIG, DISABLE, Id, KEYS, Key, LIBRARY, MOUNT, VARIABLES, by_name, by_variable, nearest};
 pub use show::{Row, default_file};
 pub use value::{show_size, size};
@@ -45,17 +47,29 @@ pub enum Settle {
     Drain,
 }
 
-/// One accelerated directory.
+/// One accelerated directory, or one prefix of names that a home stands behind.
 #[derive(Clone, Debug)]
 pub struct Mount {
-    /// The directory, canonical and absolute, without a trailing slash (except for "/" itself).
+    /// The directory as programs name it, canonical and absolute, without a trailing slash.
     pub root: Vec<u8>,
+    /// Of a virtual mount, the directory that holds its anchors: what the kernel gets for `root`.
+    pub shadow: Option<Vec<u8>>,
+    /// Of a virtual mount, where its bytes live.
+    pub home: Option<Home>,
     /// Writes shorter than this many bytes are staged; longer ones go straight to the file.
     pub threshold: u64,
     /// Consistency of this mount.
     pub consistency: Consistency,
     /// When files settle.
     pub settle: Settle,
+}
+
+impl Mount {
+    /// The mount's directory in the kernel's name space.
+    #[inline]
+    pub fn directory(&self) -> &[u8] {
+        self.shadow.as_deref().unwrap_or(&self.root)
+    }
 }
 
 /// Where, and how much, Tier 0 may hold.
@@ -135,7 +149,7 @@ pub struct MountOrigins {
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
-    /// Mounts, longest root first, so that the first match is the nearest (nested mounts).
+    /// Mounts, the longest [`Mount::directory`] first, so that the first match is the nearest (nested mounts).
     pub mounts: Vec<Mount>,
     /// Tier 0.
     pub tier0: Tier0,

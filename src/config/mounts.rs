@@ -2,22 +2,24 @@
 //! of forbidden roots; looks at directories only to resolve their names.
 //!
 //! ```text
-//! IRIS_MOUNT = entry { ":" entry }        entry = DIR { "," key "=" value }
+//! IRIS_MOUNT = entry { ":" entry }        entry = (DIR | PREFIX "=" HOME) { "," key "=" value }
 //! ```
-//! A backslash takes the meaning from `:`, `,`, `=` and itself. `DIR=HOME`, with HOME an address such as
-//! `redis://host:6379`, is a form of later versions: it is recognised (so that its colons do not split it) and
-//! refused.
+//! A backslash takes the meaning from `:`, `,`, `=` and itself. The colons of a home, such as `kv:/store` or
+//! `redis://host:6379`, do not split it.
 
 use super::error::{ConfigError, Site};
+use super::home::{self, Home, Scheme};
 use std::ffi::OsStr;
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Component, Path, PathBuf};
 
-/// One directory with its options, as written.
+/// One directory, or prefix with its home, with its options, as written.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub dir: Vec<u8>,
+    pub home: Option<Vec<u8>>,
     pub options: Vec<(String, String)>,
 }
 
@@ -25,19 +27,21 @@ pub(super) struct Entry {
 pub(super) fn split(value: &[u8]) -> Vec<&[u8]> {
     let mut entries = Vec::new();
     let (mut start, mut at) = (0, 0);
-    // Whether this entry is of the form DIR=HOME so far: an `=` before any comma.
-    let (mut home, mut comma) = (false, false);
+    // Where the home of PREFIX=HOME begins, if this entry is of that form so far: an `=` before any comma.
+    let (mut home, mut comma) = (None, false);
     while at < value.len() {
         match value[at] {
             b'\\' => at += 1,
             b',' => comma = true,
-            b'=' if !comma => home = true,
+            b'=' if !comma && home.is_none() => home = Some(at + 1),
             b':' if !value[at + 1..].starts_with(b"//")
-                && (!home || value.get(at + 1).is_none_or(|b| *b == b'/')) =>
+                && home.is_none_or(|home| {
+                    !is_scheme(&value[home..at]) && value.get(at + 1).is_none_or(|b| *b == b'/')
+                }) =>
             {
                 entries.push(&value[start..at]);
                 start = at + 1;
-                (home, comma) = (false, false);
+                (home, comma) = (None, false);
             }
             _ => {}
         }
@@ -48,12 +52,13 @@ pub(super) fn split(value: &[u8]) -> Vec<&[u8]> {
     entries
 }
 
+/// Whether this is what stands before the first colon of a home.
+fn is_scheme(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(b))
+}
+
 /// Reads one entry.
 pub(super) fn entry(text: &[u8], site: Site<'_>) -> Result<Entry, ConfigError> {
-    let not_supported = || ConfigError::NotSupported {
-        place: site.place(),
-        entry: String::from_utf8_lossy(text).into_owned(),
-    };
     let mut fields: Vec<Vec<u8>> = vec![Vec::new()];
     // Position of the first bare `=` in each field.
     let mut equals: Vec<Option<usize>> = vec![None];
@@ -74,9 +79,10 @@ pub(super) fn entry(text: &[u8], site: Site<'_>) -> Result<Entry, ConfigError> {
             }
         }
     }
-    let dir = fields.remove(0);
-    if equals.remove(0).is_some() || dir.windows(3).any(|w| w == b"://") {
-        return Err(not_supported());
+    let mut dir = fields.remove(0);
+    let home = equals.remove(0).map(|eq| dir.split_off(eq)[1..].to_vec());
+    if dir.windows(3).any(|w| w == b"://") {
+        return Err(ConfigError::NoPrefix { place: site.place(), entry: home::hidden(text) });
     }
     let mut options = Vec::new();
     for (field, eq) in fields.iter().zip(equals) {
@@ -96,13 +102,25 @@ pub(super) fn entry(text: &[u8], site: Site<'_>) -> Result<Entry, ConfigError> {
             String::from_utf8_lossy(&field[eq + 1..]).trim().to_string(),
         ));
     }
-    Ok(Entry { dir, options })
+    Ok(Entry { dir, home, options })
 }
 
 /// Appends a directory to a value of `IRIS_MOUNT`, escaped.
 pub(super) fn push_escaped(out: &mut Vec<u8>, dir: &[u8]) {
     for byte in dir {
         if matches!(byte, b'\\' | b':' | b',' | b'=') {
+            out.push(b'\\');
+        }
+        out.push(*byte);
+    }
+}
+
+/// Appends a home to a value of `IRIS_MOUNT`. Its colons end it only where a directory begins, which none that
+/// [`split`] has let through does.
+pub(super) fn push_escaped_home(out: &mut Vec<u8>, home: &[u8]) {
+    let scheme = home.iter().position(|b| *b == b':').unwrap_or(0);
+    for (i, byte) in home.iter().enumerate() {
+        if matches!(byte, b'\\' | b',' | b'=') || *byte == b':' && i != scheme {
             out.push(b'\\');
         }
         out.push(*byte);
@@ -124,6 +142,87 @@ pub(super) fn resolve(dir: &[u8], site: Site<'_>) -> Result<Vec<u8>, ConfigError
     match forbidden(&canonical) {
         Some(why) => Err(ConfigError::Forbidden { place: site.place(), path: canonical, why }),
         None => Ok(canonical.into_os_string().into_vec()),
+    }
+}
+
+/// A virtual mount that can be served.
+pub(super) struct Virtual {
+    pub root: Vec<u8>,
+    pub shadow: Vec<u8>,
+    pub home: Home,
+}
+
+/// What a prefix and its home mean. The embedded store's directory, and the tree of anchors in it, are made if
+/// need be. `from` is the directory that relative names are meant from.
+pub(super) fn resolve_virtual(
+    prefix: &[u8],
+    home: &[u8],
+    from: Option<&Path>,
+    site: Site<'_>,
+) -> Result<Virtual, ConfigError> {
+    let home = Home::parse(home, from).map_err(|why| ConfigError::BadValue {
+        place: site.place(),
+        key: format!("the home of {}", String::from_utf8_lossy(prefix)),
+        value: home::hidden(home),
+        why,
+    })?;
+    let root = prefix_name(prefix, from, site)?;
+    let unusable = |path: &Path, source| ConfigError::Home {
+        place: site.place(),
+        home: home.to_string(),
+        path: path.to_path_buf(),
+        source,
+    };
+    let Some(directory) = home.directory.clone() else {
+        return Err(ConfigError::NotServed { place: site.place(), home: home.to_string() });
+    };
+    let mut shadow = directory;
+    if home.scheme == Scheme::Kv {
+        shadow.push("tree");
+        DirBuilder::new().recursive(true).mode(0o700).create(&shadow).map_err(|e| unusable(&shadow, e))?;
+    }
+    let shadow = fs::canonicalize(&shadow).map_err(|e| unusable(&shadow, e))?;
+    if !fs::metadata(&shadow).is_ok_and(|m| m.is_dir()) {
+        return Err(ConfigError::NotADirectory { place: site.place(), path: shadow });
+    }
+    if shadow != root && (shadow.starts_with(&root) || root.starts_with(&shadow)) {
+        let why =
+            format!("mount {}: prefix and home {} lie in one another", root.display(), shadow.display());
+        return Err(ConfigError::Conflict { place: site.place(), why });
+    }
+    let bytes = |p: PathBuf| p.into_os_string().into_vec();
+    Ok(Virtual { root: bytes(root), shadow: bytes(shadow), home })
+}
+
+/// A prefix as the kernel would name it: as much of the way to it as exists is canonical.
+fn prefix_name(prefix: &[u8], from: Option<&Path>, site: Site<'_>) -> Result<PathBuf, ConfigError> {
+    let written = Path::new(OsStr::from_bytes(prefix));
+    let no_mount = |source| ConfigError::NoMount { place: site.place(), path: written.to_path_buf(), source };
+    let absolute = match from {
+        Some(folder) => Ok(folder.join(written)),
+        None => std::path::absolute(written),
+    }
+    .map_err(no_mount)?;
+    let mut root = PathBuf::from("/");
+    let mut parts = absolute.components().filter(|c| *c != Component::RootDir).peekable();
+    while let Some(part) = parts.next() {
+        match part {
+            Component::ParentDir => drop(root.pop()),
+            Component::Normal(name) => {
+                root.push(name);
+                // The last part is the mount's own name, whatever the kernel has there.
+                if parts.peek().is_some()
+                    && let Ok(canonical) = fs::canonicalize(&root)
+                {
+                    root = canonical;
+                }
+            }
+            _ => {}
+        }
+    }
+    match forbidden(&root) {
+        Some(why) => Err(ConfigError::Forbidden { place: site.place(), path: root, why }),
+        None => Ok(root),
     }
 }
 
@@ -173,6 +272,11 @@ mod tests {
         assert_eq!(parts("/v=redis://h:6379/0:/b"), ["/v=redis://h:6379/0", "/b"]);
         assert_eq!(parts("/v=s3://bucket/p,threshold=1k:/b"), ["/v=s3://bucket/p,threshold=1k", "/b"]);
         assert_eq!(parts("s3://bucket:/b"), ["s3://bucket", "/b"]);
+        assert_eq!(parts("/v=kv:/s:/b"), ["/v=kv:/s", "/b"]);
+        assert_eq!(
+            parts("/v=kv:s,threshold=1:/w=file:///d:/b"),
+            ["/v=kv:s,threshold=1", "/w=file:///d", "/b"]
+        );
     }
 
     #[test]
@@ -184,15 +288,20 @@ mod tests {
     }
 
     #[test]
-    fn homes_are_for_later_versions() {
-        for text in
-            ["/virt=redis://h:6379/0", "/virt=/home", "s3://bucket/prefix", "/virt=s3://b,threshold=1k"]
-        {
-            let error = entry(text.as_bytes(), SITE).unwrap_err();
-            assert!(matches!(error, ConfigError::NotSupported { .. }), "{error}");
-            assert!(error.to_string().contains("not supported by this version: only existing directories"));
+    fn a_home_follows_its_prefix() {
+        for (text, home) in [
+            ("/virt=redis://h:6379/0", "redis://h:6379/0"),
+            ("/virt=kv:/store", "kv:/store"),
+            ("/virt=s3://b?a=b,threshold=1k", "s3://b?a=b"),
+            (r"/virt=redis://a\,b\=c", "redis://a,b=c"),
+        ] {
+            let entry = entry(text.as_bytes(), SITE).unwrap();
+            assert_eq!((entry.dir.as_slice(), entry.home.as_deref()), (&b"/virt"[..], Some(home.as_bytes())));
         }
-        assert_eq!(entry(br"/run\=3", SITE).unwrap().dir, b"/run=3");
+        let plain = entry(br"/run\=3", SITE).unwrap();
+        assert_eq!((plain.dir.as_slice(), plain.home), (&b"/run=3"[..], None));
+        let error = entry(b"s3://bucket/prefix", SITE).unwrap_err();
+        assert!(error.to_string().contains("PREFIX=HOME"), "{error}");
     }
 
     #[test]

@@ -61,7 +61,7 @@ impl Config {
         for (mount, from) in self.mounts.iter().zip(&self.mount_origins) {
             let name = format!("mount.\"{}\"", String::from_utf8_lossy(&mount.root));
             for (key, text, origin) in [
-                ("", "mounted".to_string(), from.mount),
+                ("", mount.home.as_ref().map_or("mounted".into(), |h| format!("mounted on {h}")), from.mount),
                 (".threshold", value::show_size(mount.threshold), from.threshold),
                 (".consistency", mount.consistency.name().into(), from.consistency),
                 (".settle", mount.settle.name().into(), from.settle),
@@ -103,6 +103,10 @@ impl Config {
 /// One entry of `IRIS_MOUNT`, with the options that the mount does not have anyway.
 fn push_mount(out: &mut Vec<u8>, mount: &Mount, config: &Config) {
     mounts::push_escaped(out, &mount.root);
+    if let Some(home) = &mount.home {
+        out.push(b'=');
+        mounts::push_escaped_home(out, &home.text);
+    }
     let d = &config.defaults;
     if mount.threshold != d.threshold {
         out.extend_from_slice(format!(",threshold={}", value::show_size(mount.threshold)).as_bytes());
@@ -146,7 +150,9 @@ pub fn default_file() -> String {
     text.push_str(
         "\n# One table for each directory to accelerate; what it does not say comes from the keys at the top.\n\
          # [IRIS_MOUNT=/data,threshold=64KiB:/other]\n\
-         #[mount.\"/data\"]\n#threshold = \"64KiB\"\n#consistency = \"posix\"\n#settle = \"close\"\n",
+         #[mount.\"/data\"]\n#threshold = \"64KiB\"\n#consistency = \"posix\"\n#settle = \"close\"\n\
+         \n# A table with a home is a prefix of names that need not exist. [IRIS_MOUNT=/virt=kv:/scratch/store]\n\
+         #[mount.\"/virt\"]\n#home = \"kv:/scratch/store\"\n",
     );
     text
 }

@@ -77,6 +77,7 @@ pub fn start() -> bool {
         files: Spin::new(BTreeMap::new()),
     }));
     crate::log::set_level(engine.config.log);
+    crate::namespace::names::install(&engine.config.mounts);
     ENGINE.store(engine, Ordering::Release);
     true
 }

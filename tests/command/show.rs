@@ -76,7 +76,7 @@ fn mistakes_are_told_with_exit_code_2() {
         (vec!["--set", "log"], "KEY=VALUE is needed".into()),
         (vec!["--mount", "gone"], "command line, --mount: mount gone: No such file".into()),
         (vec!["--mount", "/"], "/ cannot be a mount".into()),
-        (vec!["--mount", "/virt=redis://h:1/0"], "not supported by this version".into()),
+        (vec!["--mount", "/virt=redis://u:p@h:1/0"], "redis://u:***@h:1/0: this home needs a store".into()),
     ] {
         let (code, out, err) = outcome(bed.iris(["config"]).args(&args));
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");

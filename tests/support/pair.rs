@@ -22,10 +22,27 @@ pub enum Place {
     Cwd,
     /// By its path, and standard output is a file inside it, opened before the program starts.
     Output,
+    /// By a prefix that only Iris knows.
+    Virtual,
+    /// By a symbolic link, outside, to that prefix.
+    VirtualLink,
+    /// By a prefix at which the kernel has another directory.
+    Hiding,
+}
+
+impl Place {
+    /// The same for a run without Iris.
+    fn natively(self) -> Place {
+        match self {
+            Place::Virtual | Place::Hiding => Place::Path,
+            Place::VirtualLink => Place::Link,
+            place => place,
+        }
+    }
 }
 
 /// One way to run under Iris. `{d}` in a value is the directory, `{up}` its parent, `{other}` a third directory,
-/// `{link}` a symbolic link to the directory.
+/// `{link}` a symbolic link to the directory, `{virt}` a name that does not exist.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     pub name: &'static str,
@@ -75,6 +92,11 @@ pub const VARIANTS: &[Variant] = &[
     variant("two-mounts", Place::Path, &[("IRIS_MOUNT", "{other}:{d}")]),
     variant("nested", Place::Path, &[("IRIS_MOUNT", "{up},threshold=512:{d}")]),
     variant("above", Place::Cwd, &[("IRIS_MOUNT", "{up}")]),
+    variant("virtual", Place::Virtual, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
+    variant("virtual-link", Place::VirtualLink, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
+    variant("virtual-cwd", Place::Cwd, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
+    variant("virtual-output", Place::Output, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
+    variant("hiding", Place::Hiding, &[("IRIS_MOUNT", "{other}=file://{d}")]),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
 
@@ -86,6 +108,8 @@ pub struct Program {
     pub helpers: bool,
     /// Its processes rely on seeing one another's writes at once: not run in `session` and `relaxed`.
     pub shared: bool,
+    /// It starts programs that Iris is not in, and hands them names: not run under prefixes that only Iris knows.
+    pub outside: bool,
     /// Holes are compared too.
     pub holes: bool,
     /// Made in the directory before the program starts.
@@ -96,7 +120,15 @@ pub struct Program {
 
 /// A program with nothing particular: one process, no helpers.
 pub const fn alone(name: &'static str) -> Program {
-    Program { name, helpers: false, shared: false, holes: true, folders: &[], variants: VARIANTS }
+    Program {
+        name,
+        helpers: false,
+        shared: false,
+        outside: false,
+        holes: true,
+        folders: &[],
+        variants: VARIANTS,
+    }
 }
 /// A program of several processes that share files.
 pub const fn together(name: &'static str) -> Program {
@@ -130,6 +162,8 @@ impl Scene {
             fs::create_dir_all(scene.dir().join(folder)).expect("make a folder of the program");
         }
         std::os::unix::fs::symlink("up/d", scene.link()).expect("make the link to the directory");
+        std::os::unix::fs::symlink("virt", scene.base.join("vlink")).expect("make the link to the prefix");
+        fs::write(scene.base.join("other/hidden"), "of the kernel's directory").expect("write a hidden file");
         scene
     }
     pub fn dir(&self) -> PathBuf {
@@ -137,6 +171,9 @@ impl Scene {
     }
     fn link(&self) -> PathBuf {
         self.base.join("link")
+    }
+    fn prefix(&self) -> PathBuf {
+        self.base.join("virt")
     }
     fn report(&self) -> PathBuf {
         self.base.join("said/report")
@@ -166,6 +203,9 @@ impl Scene {
             Place::Path | Place::Output => dir.clone().into_os_string(),
             Place::Link => self.link().into_os_string(),
             Place::Cwd => ".".into(),
+            Place::Virtual => self.prefix().into_os_string(),
+            Place::VirtualLink => self.base.join("vlink").into_os_string(),
+            Place::Hiding => self.base.join("other").into_os_string(),
         };
         let mut args = vec![name];
         if p.helpers {
@@ -196,6 +236,7 @@ impl Scene {
                 .replace("{d}", self.dir().to_str().expect("scratch paths are text"))
                 .replace("{up}", self.base.join("up").to_str().expect("scratch paths are text"))
                 .replace("{other}", self.base.join("other").to_str().expect("scratch paths are text"))
+                .replace("{virt}", self.prefix().to_str().expect("scratch paths are text"))
                 .replace("{link}", self.link().to_str().expect("scratch paths are text"));
             env.retain(|(k, _)| k.to_str() != Some(key));
             env.push(((*key).into(), value.into()));
@@ -334,7 +375,7 @@ pub fn wanted(variant: &Variant) -> bool {
 /// Runs one pair and returns what differs, as text for a person.
 pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Option<&Path>) -> Vec<String> {
     let mut plain = Scene::new(p.name, &format!("{}-native", v.name), p.folders);
-    let one = plain.run(native, p, v.place, Vec::new());
+    let one = plain.run(native, p, v.place.natively(), Vec::new());
     let mut mounted = Scene::new(p.name, v.name, p.folders);
     let env = mounted.environment(v, library);
     let hand = mounted.prepare(other, p, v.place, env.clone(), |run| run.by_hand());
@@ -365,7 +406,9 @@ pub fn check(p: &Program) {
     let (program, library) = (build::program(p.name), build::libiris());
     let mut failed = Vec::new();
     let (mut ran, mut bad) = (0, 0);
-    for v in p.variants.iter().filter(|v| wanted(v) && (v.shared || !p.shared)) {
+    let known = |v: &Variant| !matches!(v.place, Place::Virtual | Place::VirtualLink | Place::Hiding);
+    let suits = |v: &&Variant| (v.shared || !p.shared) && (known(v) || !p.outside);
+    for v in p.variants.iter().filter(|v| wanted(v)).filter(suits) {
         ran += 1;
         let say = pair(p, v, &program, &program, Some(&library));
         if !say.is_empty() {

@@ -4,4 +4,5 @@ pub mod env;
 pub mod exec;
 pub mod exit;
 pub mod fork;
+mod program;
 pub mod spawn;

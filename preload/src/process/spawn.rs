@@ -1,10 +1,13 @@
 //! Hooks that start another program: posix_spawn and glibc's composites over it. They run in the parent, and
 //! what they do in the child no hook sees; so the descriptors and names that the child will use are seen to here.
 
-use super::env;
-use crate::guard::{inside, live, mounted, tell};
+use super::{env, program};
+use crate::guard::{inside, live, mounted, of_program, tell};
 use crate::hook::hooks;
+use crate::open::name;
+use crate::paths::{HERE, How, found, how_to_open};
 use ::engine::engine::{self, Touch};
+use ::engine::namespace::names::{self, Room};
 use ::engine::report::Bypass;
 use libc::{c_char, c_int, c_void, pid_t};
 use std::ffi::CStr;
@@ -162,6 +165,22 @@ fn spawning(
     result
 }
 
+/// A spawn of a file by its name, round `real`, which takes what the kernel is to get.
+fn running(path: *const c_char, argv: Strings, real: impl Fn(*const c_char, Strings) -> c_int) -> c_int {
+    match name(path).filter(|p| names::in_force() && of_program() && p.to_bytes().contains(&b'/')) {
+        Some(path) => program::with(path, argv, &|file: &CStr, argv| real(file.as_ptr(), argv)),
+        None => real(path, argv),
+    }
+}
+
+/// The kernel's name for an absolute one.
+fn known(path: *const c_char, how: impl Into<How>, room: &mut Room) -> *const c_char {
+    match name(path).filter(|p| names::in_force() && of_program() && p.to_bytes().starts_with(b"/")) {
+        Some(name) => found(HERE, name, how, room).map_or(path, CStr::as_ptr),
+        None => path,
+    }
+}
+
 /// Before glibc starts a shell by itself.
 fn before_shell() {
     if live() {
@@ -173,16 +192,31 @@ fn before_shell() {
 hooks! {
     fn posix_spawn(pid: *mut pid_t, path: *const c_char, actions: *const c_void, attributes: *const c_void,
         argv: Strings, environment: Strings) -> c_int, real => {
-        spawning(pid, actions, environment, |pid, environment| {
-            real(pid, path, actions, attributes, argv, environment)
+        running(path, argv, |path, argv| {
+            spawning(pid, actions, environment, |pid, environment| real(pid, path, actions, attributes, argv, environment))
         })
     }
 
     fn posix_spawnp(pid: *mut pid_t, file: *const c_char, actions: *const c_void, attributes: *const c_void,
         argv: Strings, environment: Strings) -> c_int, real => {
-        spawning(pid, actions, environment, |pid, environment| {
-            real(pid, file, actions, attributes, argv, environment)
+        let mut room = Room::new();
+        let ours = program::is_searched(file).and_then(|file| program::in_path(file, &mut room));
+        running(ours.map_or(file, CStr::as_ptr), argv, |file, argv| {
+            spawning(pid, actions, environment, |pid, environment| real(pid, file, actions, attributes, argv, environment))
         })
+    }
+
+    // What the child will do by itself is told by the names that the kernel knows. A relative one is from where the
+    // child will be then.
+    fn posix_spawn_file_actions_addopen(actions: *mut c_void, fd: c_int, path: *const c_char, flags: c_int,
+        mode: libc::mode_t) -> c_int, real => {
+        let mut room = Room::new();
+        real(actions, fd, known(path, how_to_open(flags), &mut room), flags, mode)
+    }
+
+    fn posix_spawn_file_actions_addchdir_np(actions: *mut c_void, path: *const c_char) -> c_int, real => {
+        let mut room = Room::new();
+        real(actions, known(path, true, &mut room))
     }
 
     fn system(command: *const c_char) -> c_int, real => {

@@ -10,12 +10,15 @@ mod wide;
 use crate::guard::{fail, inside, int, live, mounted, tell};
 use crate::hook::hooks;
 use crate::open::name;
+use crate::paths::{HERE, found, named, program_name};
 use crate::{process, rings, transfer};
 use ::engine::engine::{self, Touch};
+use ::engine::namespace::names::{self, Room};
 use ::engine::report::Bypass;
 use layout::File;
 use libc::{AT_FDCWD, O_TRUNC, c_char, c_int, c_long, c_void, size_t};
 use mode::Mode;
+use std::ffi::CStr;
 use std::ptr::null_mut;
 use stream::{adopt, beside, is_mounted, is_ours, release, served};
 
@@ -265,7 +268,7 @@ const BOTH: c_int = 3;
 
 hooks! {
     fn fopen | fopen64 | _IO_fopen(path: *const c_char, mode: *const c_char) -> *mut File, real => {
-        opening(path, mode, || real(path, mode))
+        named(HERE, path, mode::how(mode), |_, path| opening(path, mode, || real(path, mode)))
     }
 
     fn fdopen | _IO_fdopen(fd: c_int, mode: *const c_char) -> *mut File, real => {
@@ -273,6 +276,13 @@ hooks! {
     }
 
     fn freopen | freopen64(path: *const c_char, mode: *const c_char, stream: *mut File) -> *mut File, real => {
+        let mut room = Room::new();
+        let known = if names::in_force() {
+            program_name(path).and_then(|name| found(HERE, name, mode::how(mode), &mut room))
+        } else {
+            None
+        };
+        let path = known.map_or(path, CStr::as_ptr);
         // SAFETY: the program's stream.
         unsafe { reopening(path, mode, stream, || real(path, mode, stream)) }
     }

@@ -1,5 +1,7 @@
 //! fopen's mode string. Owns no more than the reading of it.
 
+use crate::paths::{How, how_to_open};
+use ::engine::namespace::names;
 use libc::{O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, c_char, c_int};
 use std::ffi::CStr;
 
@@ -12,6 +14,12 @@ pub struct Mode {
     pub at_end: bool,
     /// A conversion is named: the stream is wide from the start.
     pub wide: bool,
+}
+
+/// How an open with this mode means its name.
+pub fn how(mode: *const c_char) -> How {
+    let known = if names::in_force() { parse(mode) } else { None };
+    how_to_open(known.map_or(0, |m| m.flags))
 }
 
 /// Reads a mode string as glibc does; `None` when it would refuse.

@@ -1,7 +1,14 @@
-//! Names: which paths lie under a mount. Owns the rule; may not open anything.
+//! Names: which paths lie under a mount, and what the kernel gets for a name under a virtual one. Owns the rules;
+//! may not open a file.
 //!
-//! The kernel resolves names, not Iris: a path is opened first, and the kernel is asked where the descriptor
-//! leads (`/proc/self/fd`), once it matters. Only folders that no mount can lie in are told by the path itself.
+//! Where it can, the kernel resolves names, not Iris: a path is opened first, and the kernel is asked where the
+//! descriptor leads (`/proc/self/fd`), once it matters. Only folders that no mount can lie in are told by the path
+//! itself. Virtual mounts are prefixes that the kernel does not know: [`names`] turns them into names that it does.
+
+pub mod names;
+mod room;
+mod view;
+mod walk;
 
 use crate::config::Mount;
 
@@ -17,14 +24,15 @@ pub fn is_below(path: &[u8], root: &[u8]) -> bool {
 
 /// Index of the nearest mount above an absolute path that the kernel gave. `mounts` are sorted longest first.
 pub fn mount_of(path: &[u8], mounts: &[Mount]) -> Option<usize> {
-    mounts.iter().position(|m| is_below(path, &m.root))
+    mounts.iter().position(|m| is_below(path, m.directory()))
 }
 
 /// Whether a path, as the program gave it, lies in a folder of the system that is never mounted. ".." may climb out
 /// of it through a symbolic link, so such a path is not.
 pub fn is_excluded(path: &[u8], mounts: &[Mount]) -> bool {
     let excluded = |folder: &&[u8]| {
-        path.starts_with(folder) && !mounts.iter().any(|m| m.root.starts_with(&folder[..folder.len() - 1]))
+        path.starts_with(folder)
+            && !mounts.iter().any(|m| m.directory().starts_with(&folder[..folder.len() - 1]))
     };
     EXCLUDED.iter().any(excluded) && !path.windows(3).any(|w| w == b"/..")
 }
@@ -38,6 +46,8 @@ mod tests {
             .iter()
             .map(|r| Mount {
                 root: r.as_bytes().to_vec(),
+                shadow: None,
+                home: None,
                 threshold: 0,
                 consistency: Default::default(),
                 settle: Default::default(),
