@@ -156,7 +156,7 @@ fn places(config: &Config, path: &Path) -> Vec<Vec<u8>> {
         let nearest = path.ancestors().skip(1).find(|p| p.is_dir()).filter(|p| p.parent().is_some());
         return nearest.map(|p| p.as_os_str().as_bytes().to_vec()).into_iter().collect();
     }
-    config.mounts.iter().map(|m| m.root.clone()).collect()
+    config.mounts.iter().map(|m| m.directory().to_vec()).collect()
 }
 
 /// What would keep every program from staging anything, if something does: a Tier 0 folder that is missing, not
