@@ -78,8 +78,8 @@ fn round(place: &mut dyn Place, objects: usize) -> [f64; 4] {
         timed(&mut |i| {
             let i = i * 7919 % objects;
             place.get(i, room);
-            let wanted = bytes(i, version);
-            assert!(room.iter().all(|b| *b == wanted), "object {i}");
+            // All bytes are the first, and the first is right: a comparison costs as little as it can.
+            assert!(room[0] == bytes(i, version) && room[1..] == room[..LEN - 1], "object {i}");
         })
     };
     let first = read(place, &mut room, 0);
