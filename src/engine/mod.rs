@@ -446,7 +446,6 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
         }
         Touch::Change => {
             d.ahead.forget();
-            file.changes_unseen();
             let flushed = file.flush();
             file.base_changed();
             if let Some(resident) = file.resident() {

@@ -8,7 +8,6 @@ use super::base::write_base;
 use super::gather::{self, Extents};
 use super::index::merge;
 use super::sealed::Sealed;
-use super::sole::{self, BaseWrite, Sole};
 use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
@@ -26,7 +25,6 @@ use crate::tier0::process;
 use rustix::fs::OFlags;
 use std::ffi::CString;
 use std::io::IoSlice;
-use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// Most slices of one vectored write (IOV_MAX).
@@ -63,7 +61,6 @@ impl File {
             // It may make the file longer, and nobody may append at an end that moves meanwhile.
             return self.alone(f);
         }
-        let _under_way = BaseWrite::begin(&self.base_writers);
         self.flush()?;
         let result = f();
         self.base_changed();
@@ -136,12 +133,8 @@ impl File {
         let bytes = sealed.survey().bytes;
         let begun = sys::monotonic_ns();
         let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
-        let mut sole = Sole::new(self, &writer);
         // What another process staged is not subject to this one's limit.
-        let written = sys::with_file_size(sealed.survey().end, || {
-            write_home(&sealed, &writer, |gap, place, runs| sole.fill(gap, place, runs))
-        })?;
-        drop(sole);
+        let written = sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer))?;
         times.after(writer.fd);
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
@@ -295,12 +288,12 @@ impl Times {
 }
 
 /// Where a flush writes to.
-pub(super) struct Writer {
-    pub(super) fd: i32,
+struct Writer {
+    fd: i32,
     append: bool,
-    /// Keeps `fd` open when it is not the program's.
-    pub(super) own: Option<sys::OwnFd>,
-    pub(super) resident: Option<std::sync::Arc<Resident>>,
+    #[allow(dead_code, reason = "keeps `fd` open when it is not the program's")]
+    own: Option<sys::OwnFd>,
+    resident: Option<std::sync::Arc<Resident>>,
 }
 
 impl Writer {
@@ -335,17 +328,10 @@ impl Writer {
     }
 }
 
-/// Writes what is sealed home: the newest bytes, in the order of the file. Returns the number of writes. `fill` as
-/// in [`gather::gather`].
-fn write_home(
-    sealed: &Sealed<'_>,
-    to: &Writer,
-    fill: impl FnMut(Range<u64>, &mut [u8], usize) -> bool,
-) -> Result<u64, Errno> {
+/// Writes what is sealed home: the newest bytes, in the order of the file. Returns the number of writes.
+fn write_home(sealed: &Sealed<'_>, to: &Writer) -> Result<u64, Errno> {
     if sealed.is_worth_gathering() {
-        return gather::gather(sealed, sole::GRAIN, fill, |run, offset| {
-            to.write_all(&mut [IoSlice::new(run)], offset)
-        });
+        return gather::gather(sealed, |run, offset| to.write_all(&mut [IoSlice::new(run)], offset));
     }
     let extents = merge(sealed.list());
     let mut calls = 0;
@@ -451,8 +437,7 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
         let writer = Writer { fd: fd.raw(), append: false, own: None, resident };
         let times = Times::before(slot, fd.raw());
         let bytes = sealed.survey().bytes;
-        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer, |_, _, _| false))
-            .map_err(ByName::Failed)?;
+        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer)).map_err(ByName::Failed)?;
         times.after(fd.raw());
         if lock_repaired(pool, number, me) {
             journal.retire(end);

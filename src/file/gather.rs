@@ -9,7 +9,6 @@
 
 use crate::journal::Extent;
 use crate::prefetch;
-use std::ops::Range;
 
 /// Bytes of a window: it and what is copied into it stay in a second-level cache, and the log is walked through in few
 /// strides.
@@ -76,14 +75,9 @@ impl Survey {
 /// Calls `write` with each run of newest bytes and its offset, in the order of the file. Returns the sum of what
 /// `write` returns.
 ///
-/// No byte that nobody wrote is written, with one exception: a gap that holds no whole block of `grain` bytes (a power
-/// of two), and that `fill` can fill with what the file has there, knowing that nobody else can be writing to it, is
-/// written with its neighbours. A write for each of many short runs would cost more than all the rest. `fill` is given
-/// the gap, its place in the buffer, and the number of runs of the window.
+/// No byte that nobody wrote is written.
 pub fn gather<E>(
     extents: &impl Extents,
-    grain: u64,
-    mut fill: impl FnMut(Range<u64>, &mut [u8], usize) -> bool,
     mut write: impl FnMut(&[u8], u64) -> Result<u64, E>,
 ) -> Result<u64, E> {
     let all = extents.survey();
@@ -102,10 +96,10 @@ pub fn gather<E>(
     }
     let mut order = vec![0u32; ends[windows] as usize];
     extents.each(|number, e| {
-        for w in window_of(e.offset)..=window_of(last(&e)) {
-            if let Some(place) = order.get_mut(ends[w] as usize) {
+        for end in &mut ends[window_of(e.offset)..=window_of(last(&e))] {
+            if let Some(place) = order.get_mut(*end as usize) {
                 *place = number;
-                ends[w] += 1;
+                *end += 1;
             }
         }
     });
@@ -140,18 +134,10 @@ pub fn gather<E>(
             buffer[at..at + len].copy_from_slice(&extents.bytes(&e)[skip..skip + len]);
             mark(&mut written, at, at + len);
         }
-        let runs = runs(&written);
-        let mut next = next_run(&written, 0);
-        while let Some((from, mut to)) = next {
-            next = next_run(&written, to);
-            while let Some((after, end)) = next
-                && to.next_multiple_of(grain as usize) + grain as usize > after
-                && fill(base + to as u64..base + after as u64, &mut buffer[to..after], runs)
-            {
-                to = end;
-                next = next_run(&written, to);
-            }
+        let mut at = 0;
+        while let Some((from, to)) = next_run(&written, at) {
             sum += write(&buffer[from..to], base + from as u64)?;
+            at = to;
         }
         written.fill(0);
     }
@@ -171,17 +157,6 @@ fn mark(bits: &mut [u64], from: usize, to: usize) {
         bits[first + 1..last].fill(u64::MAX);
         bits[last] |= tail;
     }
-}
-
-/// The number of runs of set bits.
-fn runs(bits: &[u64]) -> usize {
-    let mut before = 0;
-    let starts = bits.iter().map(|&word| {
-        let starts = (word & !(word << 1 | before)).count_ones();
-        before = word >> 63;
-        starts as usize
-    });
-    starts.sum()
 }
 
 /// The first run of set bits at or after `at`.
@@ -259,31 +234,19 @@ mod tests {
         fn gathers_what_a_byte_array_would_hold(
             writes in prop::collection::vec((0u64..SPAN as u64, 0u32..3000), 1..400),
             big in 0u32..2 << 20,
-            blank in prop_oneof![0u64..SPAN as u64, Just(u64::MAX)],
         ) {
             let listed = listed(&writes, big);
             // What was in the file before, nothing of which may change but under an extent.
-            let before = |at: usize| if at as u64 >= blank { 0 } else { 255 };
-            let mut file: Vec<u8> = (0..2 * SPAN).map(before).collect();
+            let mut file = vec![255u8; 2 * SPAN];
             let mut seen = file.clone();
-            let mut touched = vec![false; 2 * SPAN / 4096];
             for e in &listed.extents {
                 let from = listed.bytes(e);
                 file[e.offset as usize..e.offset as usize + from.len()].copy_from_slice(from);
-                let end = e.offset as usize + from.len();
-                touched[e.offset as usize / 4096..end.div_ceil(4096).max(e.offset as usize / 4096)].fill(true);
             }
             let mut last = 0;
-            let fill = |gap: Range<u64>, place: &mut [u8], _| {
-                assert_eq!(gap.end - gap.start, place.len() as u64);
-                place.fill(0);
-                gap.start >= blank
-            };
-            let n = gather(&listed, 4096, fill, |run, offset| {
+            let n = gather(&listed, |run, offset| {
                 assert!(!run.is_empty() && (last == 0 || offset >= last), "in order");
                 last = offset + run.len() as u64;
-                let blocks = offset as usize / 4096..(last as usize).div_ceil(4096);
-                assert!(touched[blocks].iter().all(|&t| t), "a block that nobody wrote to stays a hole");
                 seen[offset as usize..offset as usize + run.len()].copy_from_slice(run);
                 Ok::<u64, ()>(1)
             }).expect("no errors");
@@ -291,22 +254,6 @@ mod tests {
             prop_assert!(n as usize <= listed.extents.len() + windows);
             prop_assert!(seen == file);
         }
-    }
-
-    #[test]
-    fn short_gaps_behind_the_end_of_the_file_make_one_run() {
-        let writes: Vec<(u64, u32)> = (0..1000).map(|i| (i * 256, 100)).collect();
-        let runs = |blank| {
-            let count = |_: &[u8], _| Ok::<u64, ()>(1);
-            let fill = |gap: Range<u64>, _: &mut [u8], runs| {
-                assert_eq!(runs, 1000);
-                gap.start >= blank
-            };
-            gather(&listed(&writes, 0), 4096, fill, count).expect("no errors")
-        };
-        assert_eq!(runs(u64::MAX), 1000);
-        assert_eq!(runs(0), 1);
-        assert_eq!(runs(500 * 256), 501);
     }
 
     #[test]
@@ -318,6 +265,5 @@ mod tests {
         assert_eq!(next_run(&bits, 0), Some((3, 70)));
         assert_eq!(next_run(&bits, 70), Some((200, 256)));
         assert_eq!(next_run(&bits, 256), None);
-        assert_eq!(runs(&bits), 2);
     }
 }

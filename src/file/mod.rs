@@ -11,7 +11,6 @@ mod gather;
 pub mod index;
 mod read;
 mod sealed;
-mod sole;
 
 use crate::config::{Consistency, Mount};
 use crate::errno::Errno;
@@ -79,10 +78,6 @@ pub struct File {
     /// For the report; written under the slot's lock.
     staged_writes: AtomicU64,
     staged_total: AtomicU64,
-    /// Writes of this process to the base that are under way.
-    base_writers: AtomicU32,
-    /// A call whose end nobody sees may be changing the base.
-    changed_unseen: AtomicBool,
     gain: Gain,
     /// Where its bytes are, when its home is a store.
     resident: std::sync::OnceLock<std::sync::Arc<crate::home::resident::Resident>>,
@@ -212,8 +207,6 @@ impl File {
             queued: AtomicBool::new(false),
             version: AtomicU64::new(0),
             unseen: AtomicBool::new(false),
-            base_writers: AtomicU32::new(0),
-            changed_unseen: AtomicBool::new(false),
             gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
             resident: std::sync::OnceLock::new(),
         }
@@ -248,11 +241,6 @@ impl File {
     /// Notes a write that went to the base.
     pub fn wrote_base(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// The program changes the base by a call whose end is not seen.
-    pub fn changes_unseen(&self) {
-        self.changed_unseen.store(true, Ordering::Release);
     }
 
     /// Looks at the file system that the file lies on.
