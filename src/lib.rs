@@ -14,6 +14,8 @@ pub mod config;
 pub mod engine;
 pub mod errno;
 mod file;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod home;
 mod journal;
 #[cfg(all(test, not(miri)))]

@@ -154,13 +154,16 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
         Standing::Broken(e) => return Answer::Fail(e),
     };
-    if state.mode == Mode::Kernel {
-        // The description may be shared with a process that has changed its flags.
-        if let Ok(flags) = sys::status_flags(fd) {
-            state.flags = flags;
-        }
+    // The description may be shared with a process that has changed its flags. To ask costs as much as half a small
+    // write, which goes as an append does, and is right either way.
+    let unknown = state.mode == Mode::Kernel && (len as u64) < file.mount().threshold;
+    if state.mode == Mode::Kernel
+        && !unknown
+        && let Ok(flags) = sys::status_flags(fd)
+    {
+        state.flags = flags;
     }
-    let appends = state.appends();
+    let appends = unknown || state.appends();
     if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
     {
         state.small_writes += 1;

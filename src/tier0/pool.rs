@@ -486,5 +486,5 @@ fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str>
 
 mod blocks;
 mod slots;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod testing;
