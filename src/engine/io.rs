@@ -156,7 +156,8 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     };
     // The description may be shared with a process that has changed its flags. To ask costs as much as half a small
     // write, which goes as an append does, and is right either way.
-    let unknown = state.mode == Mode::Kernel && (len as u64) < file.mount().threshold;
+    let small = (len as u64) < file.mount().threshold;
+    let unknown = state.mode == Mode::Kernel && small && file.resident().is_none();
     if state.mode == Mode::Kernel
         && !unknown
         && let Ok(flags) = sys::status_flags(fd)
