@@ -16,6 +16,9 @@ const LIBRARIES: [(&str, &[&str]); 2] = [
     ("libiris_store_s3.so", &["s3"]),
 ];
 
+/// The variable that names the folder of the stores' libraries.
+pub const FOLDER: &str = "IRIS_STORES";
+
 /// What a store may ask of this process.
 const HOST: Host = Host { adopt_thread: own_thread::adopt, log: say };
 
@@ -46,7 +49,8 @@ pub fn open(address: &Address) -> Result<Arc<dyn Store>, StoreError> {
 
 /// Loads a store's library, or finds it loaded.
 fn load(library: &str) -> Result<&'static Plugin, String> {
-    let folder = folder().ok_or("cannot tell which folder Iris's libraries are in; set IRIS_STORES")?;
+    let folder =
+        folder().ok_or_else(|| format!("cannot tell which folder Iris's libraries are in; set {FOLDER}"))?;
     let path = folder.join(library);
     let name =
         CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("{}: not a path", path.display()))?;
@@ -92,7 +96,7 @@ fn error() -> String {
 /// The folder with the stores' libraries: `IRIS_STORES`, or where the code that runs here was loaded from (libiris.so,
 /// or the command, whose libraries lie beside it or in ../lib).
 fn folder() -> Option<PathBuf> {
-    if let Some(named) = std::env::var_os("IRIS_STORES") {
+    if let Some(named) = std::env::var_os(FOLDER) {
         return Some(named.into());
     }
     // SAFETY: Dl_info is plain data, filled by dladdr.

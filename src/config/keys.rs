@@ -162,13 +162,17 @@ pub const LIBRARY: &str = "IRIS_LIBRARY";
 /// Where mappers of third parties are.
 pub const MAPPER_PATH: &str = crate::mapper_plugins::VARIABLE;
 
+/// Where the libraries of stores are.
+pub const STORES: &str = crate::stores::FOLDER;
+
 /// The variables that are no key of the file.
-pub static VARIABLES: [(&str, &str); 5] = [
+pub static VARIABLES: [(&str, &str); 6] = [
     (MOUNT, "The directories to accelerate: DIR[,key=value…][:DIR2…]."),
     (CONFIG, "The TOML file."),
     (DISABLE, "1 switches Iris off: nothing is mounted and nothing else is read."),
     (LIBRARY, "Where `iris run` finds libiris.so."),
     (MAPPER_PATH, "Shared libraries with mappers of third parties, and folders of them: PATH[:PATH2…]."),
+    (STORES, "The folder of the stores' libraries; unset: beside libiris.so, or ../lib of the command."),
 ];
 
 /// The key with this name in the file.
