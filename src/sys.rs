@@ -619,3 +619,15 @@ pub fn set_mtime_at(path: &CStr, ns: u64) -> Result<()> {
     };
     Ok(rustix::fs::utimensat(rustix::fs::CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
+
+/// Opens what a name leads to, links not followed, without reading or writing it, at a number that is out of the way of
+/// the program's where there is one: its inode is nobody else's as long as that is open.
+pub fn pin(dirfd: RawFd, path: &CStr) -> Result<OwnFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = match dirfd {
+        libc::AT_FDCWD => rustix::fs::open(path, flags, Mode::empty())?,
+        fd if fd < 0 => return Err(Errno(libc::EBADF)),
+        fd => rustix::fs::openat(borrow(fd), path, flags, Mode::empty())?,
+    };
+    Ok(out_of_the_way(OwnFd(fd)))
+}

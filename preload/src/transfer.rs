@@ -39,15 +39,13 @@ pub fn writing(fd: c_int, buf: *const c_void, len: size_t, real: impl FnOnce() -
 }
 
 #[inline(always)]
-fn reading_at(
-    fd: c_int,
-    buf: *mut c_void,
-    len: size_t,
-    at: off_t,
-    real: impl FnOnce() -> ssize_t,
-) -> ssize_t {
+fn reading_at(fd: c_int, buf: *mut c_void, len: size_t, at: off_t, real: impl Fn() -> ssize_t) -> ssize_t {
     if !concerns(fd) || at < 0 {
-        return real();
+        let result = real();
+        // Another thread may have opened the number meanwhile: then what the kernel read lacks what is staged.
+        if !(result >= 0 && concerns(fd) && readable(buf.cast())) {
+            return result;
+        }
     }
     cancellation_point();
     // SAFETY: as in `reading`.

@@ -7,9 +7,7 @@ use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::home::{self, Home};
 use crate::report::Bypass;
-use crate::spin::Spin;
 use crate::{file, namespace, report, sys};
-use std::collections::BTreeMap;
 use std::ffi::{CStr, CString, c_int};
 use std::sync::atomic::Ordering;
 
@@ -172,7 +170,7 @@ pub fn settle_everything() -> Result<(), Errno> {
 /// Before a name is removed or replaced (unlink, remove, rename's target): if it is the last name of a file with
 /// staged bytes, they go home, so that nothing is staged under an inode number that may soon be another file's.
 /// Give the answer to [`removed`] when the call has succeeded.
-pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
+pub fn removing(dirfd: c_int, path: &CStr) -> Option<Leaving> {
     let engine = state::engine()?;
     if !(engine.anything_staged() || engine.stores) {
         return None;
@@ -182,14 +180,11 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
         return None;
     }
     let id = (st.st_dev, st.st_ino);
-    if engine.stores {
-        remember_home(dirfd, path, id);
-        if !engine.anything_staged() {
-            return Some(id);
-        }
+    let home = if engine.stores { home_of(dirfd, path, id) } else { None };
+    if engine.anything_staged() {
+        // Bytes that cannot go home (a full disk) go with the file, in `removed`.
+        let _ = settle_as(engine, id, &|_| absolute(dirfd, path, false));
     }
-    // Bytes that cannot go home (a full disk) go with the file, in `removed`.
-    let _ = settle_as(engine, id, &|_| absolute(dirfd, path, false));
     if st.st_nlink != 1 {
         // It lives on under another name, but this may be the one that recovery would look for.
         if let Some(pool) = engine.pool() {
@@ -197,32 +192,38 @@ pub fn removing(dirfd: c_int, path: &CStr) -> Option<(u64, u64)> {
         }
         return None;
     }
-    Some(id)
+    let known = engine.pool().is_some_and(|pool| pool.find(id.0, id.1).is_some());
+    if !known && home.is_none() {
+        return None;
+    }
+    // Without a descriptor to be had, what is staged from now on for a file without a name is left to `iris drain`.
+    let pin = sys::pin(dirfd, path).ok()?;
+    let same = sys::fstat(pin.raw()).is_ok_and(|now| (now.st_dev, now.st_ino) == id);
+    same.then_some(Leaving { id, home, pin })
 }
 
-/// By device and inode number.
-type Leaving = BTreeMap<(u64, u64), (&'static Home, u64)>;
+/// A file about to lose its last name.
+pub struct Leaving {
+    id: (u64, u64),
+    /// When its bytes live in a store: where, and its time of birth.
+    home: Option<(&'static Home, u64)>,
+    /// As long as it is open, no other file gets the inode number: another thread may make one at once, and what is
+    /// said of this file must not be taken for that one's.
+    pin: sys::OwnFd,
+}
 
-/// Files about to lose their last name whose bytes live in a store, with their times of birth.
-static LEAVING: Spin<Leaving> = Spin::new(BTreeMap::new());
-
-fn remember_home(dirfd: c_int, path: &CStr, id: (u64, u64)) {
+fn home_of(dirfd: c_int, path: &CStr, id: (u64, u64)) -> Option<(&'static Home, u64)> {
     let mut buf = [0u8; 4096];
-    let Ok(name) = sys::real_name(dirfd, path, false, &mut buf) else { return };
-    let Some(home) = home::of(name) else { return };
-    let born = sys::birth_at(dirfd, path, id.1);
-    if let Some(mut leaving) = LEAVING.lock() {
-        leaving.insert(id, (home, born));
-    }
+    let home = home::of(sys::real_name(dirfd, path, false, &mut buf).ok()?)?;
+    Some((home, sys::birth_at(dirfd, path, id.1)))
 }
 
 /// A file has lost its last name: what is still staged for it matters only to those who have it open, and goes
 /// with the last of them.
-pub fn removed(id: (u64, u64)) {
+pub fn removed(leaving: Leaving) {
+    let Leaving { id, home, pin } = leaving;
     let Some(engine) = state::engine() else { return };
-    if engine.stores
-        && let Some((home, born)) = LEAVING.lock().and_then(|mut l| l.remove(&id))
-    {
+    if let Some((home, born)) = home {
         home.unlinked(id.1, born, engine.known_file(id).is_some_and(|f| f.has_descriptors()));
     }
     if let Some(pool) = engine.pool()
@@ -231,4 +232,5 @@ pub fn removed(id: (u64, u64)) {
         let open_here = engine.known_file(id).is_some_and(|f| f.has_descriptors());
         file::mark_removed(pool, slot, id, open_here);
     }
+    drop(pin);
 }

@@ -397,8 +397,12 @@ fn gone_by_anyone(gone: rustix::io::Result<()>) -> Result<(), Errno> {
     }
 }
 
+#[allow(
+    clippy::unnecessary_cast,
+    reason = "the fields' types differ between rustix's two ways to the kernel"
+)]
 fn mtime_of(st: &rustix::fs::Stat) -> u64 {
-    (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec)
+    (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec as u64)
 }
 
 fn id_of(control: &Control) -> [u64; 2] {
