@@ -1,5 +1,8 @@
 //! The suite that every store passes, with every mapper and every way to be durable.
 
+// Panics are how a test tells.
+#![allow(clippy::unwrap_used)]
+
 use iris_mappers::containers::MAPPERS;
 use iris_store::Store;
 use iris_store::conformance::{CASES, Subject};

@@ -1,5 +1,8 @@
 //! Short names for requests, and bytes that tell which version they are.
 
+// Panics are how a test tells.
+#![allow(clippy::unwrap_used)]
+
 use iris_store::{Condition, Kind, ObjectFacts, Outcome, Request, Store};
 use iris_store_embedded::Embedded;
 
