@@ -8,6 +8,8 @@
 mod bed;
 #[path = "faults/disk.rs"]
 mod disk;
+#[path = "faults/inodes.rs"]
+mod inodes;
 #[path = "faults/limits.rs"]
 mod limits;
 #[path = "faults/place.rs"]

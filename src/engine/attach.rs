@@ -43,10 +43,11 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     if st.st_mode & libc::S_IFMT != libc::S_IFREG {
         return outside(state, Bypass::NotRegular);
     }
-    let Some(file) = engine.file((st.st_dev, st.st_ino), mount) else { return Standing::Unserved };
-    for &number in &state.numbers {
-        file.add_descriptor(Descriptor { fd: number, writable: state.writable() });
-    }
+    let writable = state.writable();
+    let descriptors = state.numbers.iter().map(|&fd| Descriptor { fd, writable });
+    let Some(file) = engine.file((st.st_dev, st.st_ino), mount, descriptors) else {
+        return Standing::Unserved;
+    };
     file.set_name(name, renames);
     if file.may_read_ahead() && holds::may_change(engine, file.id()) {
         file.set_unseen();

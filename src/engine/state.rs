@@ -1,9 +1,9 @@
 //! The engine's own state: configuration, Tier 0, the table of files. Owns making and finding them; every part
 //! of it lives as long as the process.
 
-use crate::config::{Config, Consistency, Environment};
+use crate::config::{Config, Consistency, Environment, Mount};
 use crate::errno::Errno;
-use crate::file::{File, Resources};
+use crate::file::{Descriptor, File, Resources};
 use crate::report;
 use crate::spin::Spin;
 use crate::sys;
@@ -161,12 +161,30 @@ impl Engine {
         self.pool().is_some_and(|p| p.superblock().staged_files.load(Ordering::Acquire) != 0)
     }
 
-    /// The process's object for a file.
-    pub fn file(&self, id: (u64, u64), mount: &'static crate::config::Mount) -> Option<Arc<File>> {
+    /// The process's object for a file that it has open by `descriptors`.
+    ///
+    /// An object that no descriptor means any more (the flusher may still have it) is not used again: its file may
+    /// have been removed meanwhile, and `id` be another one's.
+    pub fn file(
+        &self,
+        id: (u64, u64),
+        mount: &'static Mount,
+        descriptors: impl Iterator<Item = Descriptor>,
+    ) -> Option<Arc<File>> {
         let pool = self.pool()?;
         let mut files = self.files.lock()?;
-        let resources = Resources { pool, mount };
-        Some(files.entry(id).or_insert_with(|| Arc::new(File::new(id, resources))).clone())
+        let (file, gone) = match files.get(&id).filter(|f| f.has_descriptors()) {
+            Some(file) => (file.clone(), None),
+            None => {
+                let file = Arc::new(File::new(id, Resources { pool, mount }));
+                (file.clone(), files.insert(id, file))
+            }
+        };
+        // Before anybody else looks for the file.
+        descriptors.for_each(|d| file.add_descriptor(d));
+        drop(files);
+        drop(gone);
+        Some(file)
     }
 
     /// The process's object for a file, if it has one.
@@ -177,8 +195,9 @@ impl Engine {
     /// Forgets a file that no descriptor means any more.
     pub fn forget(&self, file: Arc<File>) {
         let Some(mut files) = self.files.lock() else { return };
+        let known = files.get(&file.id()).is_some_and(|f| Arc::ptr_eq(f, &file));
         // The table's, the caller's, and nobody else's (a description, the flusher).
-        if Arc::strong_count(&file) == 2 {
+        if known && Arc::strong_count(&file) == 2 {
             let gone = files.remove(&file.id());
             drop(files);
             drop(gone);

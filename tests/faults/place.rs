@@ -62,12 +62,18 @@ impl Place {
     /// The same on another file.
     pub fn worker_on(&self, verb: &str, file: &Path, size: usize, count: usize) -> Command {
         let mut command = Command::new(program());
-        bed::clear(&mut command);
+        self.under_iris(&mut command);
+        command.arg(verb).arg(file).args([size.to_string(), count.to_string()]);
+        command
+    }
+
+    /// Lets any program run here.
+    pub fn under_iris<'c>(&self, command: &'c mut Command) -> &'c mut Command {
+        bed::clear(command);
         if let Some(library) = &self.library {
-            self.apply(&mut command);
+            self.apply(command);
             command.env("LD_PRELOAD", library).env("IRIS_LOG", "error");
         }
-        command.arg(verb).arg(file).args([size.to_string(), count.to_string()]);
         command
     }
 
