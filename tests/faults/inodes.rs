@@ -17,7 +17,8 @@ static ino_t written(const char *name)
 {
     struct stat st;
     int fd = open(name, O_CREAT | O_RDWR | O_TRUNC, 0644);
-    if (fd < 0 || write(fd, name, strlen(name)) != (ssize_t)strlen(name) || fstat(fd, &st) || close(fd))
+    /* asked before anything is staged, which the question would send home */
+    if (fd < 0 || fstat(fd, &st) || write(fd, name, strlen(name)) != (ssize_t)strlen(name) || close(fd))
         return 0;
     return st.st_ino;
 }
