@@ -123,9 +123,13 @@ fn a_mount_that_is_no_directory_is_named() {
 #[test]
 fn homes_that_cannot_be_served_are_refused_by_name() {
     for (value, words) in [
-        ("/virt=redis://127.0.0.1:6379/0", "redis://127.0.0.1:6379/0: this home needs a store"),
+        (
+            "/virt=redis://127.0.0.1:none/0",
+            "redis://127.0.0.1:none/0: what follows the host's ':' is not a port",
+        ),
+        ("/virt=redis://h/0?name=a b", "a home's name consists of"),
         ("/tmp:/virt=s3://bucket", "s3://bucket: this home needs a store"),
-        ("/virt=redis://me:secret@h", "redis://me:***@h"),
+        ("/virt=s3://me:secret@h", "s3://me:***@h"),
         ("/virt=rdis://me:secret@h", "a home is kv:DIR"),
         ("s3://bucket/prefix", "PREFIX=HOME is needed"),
         ("/=kv:/tmp/iris-never", "cannot be a mount"),
@@ -165,6 +169,32 @@ fn a_prefix_with_a_home_need_not_exist() {
     let config = load(&[("IRIS_CONFIG", &file)]).unwrap();
     assert_eq!(config.mounts[0].directory(), p.at("store/tree").as_bytes());
     assert_eq!(config.mounts[0].root, b"/virt-of-a-file");
+}
+
+#[test]
+fn the_anchors_of_an_address_lie_in_a_private_folder() {
+    use std::os::unix::fs::PermissionsExt;
+    let p = Place::new(&["disk"]);
+    let storage = p.at("disk");
+    let vars = [("IRIS_MOUNT", "/virt=redis://h:1/0"), ("IRIS_TIER0_STORAGE_PATH", storage.as_str())];
+    let config = load(&vars).unwrap();
+    let tree = std::str::from_utf8(config.mounts[0].directory()).unwrap();
+    assert!(tree.starts_with(&storage) && tree.ends_with("/tree"), "{tree}");
+    assert!(fs::metadata(tree.replace("/tree", "/control")).unwrap().is_dir());
+    // The variables that a child gets lead to the same folder.
+    let text = |name: &str| {
+        let variables = config.variables();
+        let value = variables.iter().find(|(n, _)| *n == name).unwrap().1.clone().unwrap();
+        String::from_utf8(value).unwrap()
+    };
+    let again = load(&[
+        ("IRIS_MOUNT", &text("IRIS_MOUNT")),
+        ("IRIS_TIER0_STORAGE_PATH", &text("IRIS_TIER0_STORAGE_PATH")),
+    ]);
+    assert_eq!(again.unwrap().mounts[0].directory(), tree.as_bytes());
+    let own = fs::read_dir(&storage).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(message(&vars).contains("is not private"), "{}", message(&vars));
 }
 
 #[test]

@@ -130,7 +130,7 @@ pub enum ConfigError {
     },
     /// A home whose store this build does not have.
     #[error(
-        "{place}: {home}: this home needs a store that this version does not have; kv:DIR and file:///DIR are served"
+        "{place}: {home}: this home needs a store that this version does not have; kv:DIR, file:///DIR and redis://… are served"
     )]
     NotServed {
         /// Where.

@@ -1,6 +1,7 @@
 //! Where the bytes of a virtual mount live: the text behind the `=` of `/virt=HOME`. Owns its parsing, and its
 //! showing without secrets; opens nothing.
 
+use iris_store::Address;
 use std::ffi::OsStr;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -77,6 +78,38 @@ impl Home {
     }
 }
 
+impl Home {
+    /// The address of its store, and what its names are called there. `None` where the home is a directory.
+    ///
+    /// # Errors
+    /// What is wrong with the address, in words that hold no secret.
+    pub fn address(&self) -> Result<Option<(Address, String)>, String> {
+        if self.directory.is_some() {
+            return Ok(None);
+        }
+        let text = std::str::from_utf8(&self.text).map_err(|_| format!("{self}: an address is UTF-8"))?;
+        let mut address = Address::parse(text).map_err(|e| e.to_string())?;
+        let name = address.options.remove(NAME).unwrap_or_else(|| "home".into());
+        if name.is_empty() || name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(&b))) {
+            return Err(format!("{self}: a home's name consists of letters, digits, '.', '_' and '-'"));
+        }
+        Ok(Some((address, name)))
+    }
+
+    /// A name for the folder of its anchors: one for each address, and none of its secrets.
+    pub fn folder(&self) -> Result<String, String> {
+        let (address, name) = self.address()?.ok_or_else(|| format!("{self}: not an address"))?;
+        let text = format!("{address}?{NAME}={name}");
+        let place = address.to_string();
+        let readable = |c: char| if c.is_ascii_alphanumeric() || c == '.' || c == '-' { c } else { '_' };
+        let short: String = place.chars().map(readable).take(64).collect();
+        Ok(format!("{short}-{:016x}", iris_mappers::containers::hash(text.as_bytes())))
+    }
+}
+
+/// The option of an address that tells the homes in one store apart.
+const NAME: &str = "name";
+
 impl fmt::Display for Home {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = String::from_utf8_lossy(&self.text);
@@ -152,6 +185,24 @@ mod tests {
         assert!(!format!("{home:?}").contains("secret"));
         assert!(!hidden(b"/virt=redis://:secret@h,x").contains("secret"));
         assert!(!hidden(b"/virt=rdis://:secret@h").contains("secret"));
+    }
+
+    #[test]
+    fn homes_in_one_store_have_folders_of_their_own() {
+        let home = |text: &str| Home::parse(text.as_bytes(), None).unwrap();
+        let (address, name) =
+            home("redis://me:secret@h:1/2?name=runs&timeout_ms=5").address().unwrap().unwrap();
+        assert_eq!(
+            (address.to_string().as_str(), name.as_str()),
+            ("redis://me:***@h:1/2?timeout_ms=5", "runs")
+        );
+        let folder = home("redis://me:secret@h:1/2?name=runs").folder().unwrap();
+        assert!(folder.starts_with("redis___me_____h_1_2-") && !folder.contains("secret"), "{folder}");
+        assert_ne!(folder, home("redis://me:secret@h:1/2").folder().unwrap());
+        assert_eq!(folder, home("redis://me:other@h:1/2?name=runs").folder().unwrap());
+        assert!(home("redis://h/0?name=a/b").address().unwrap_err().contains("letters"));
+        assert!(home("redis://h:port").address().unwrap_err().contains("port"));
+        assert_eq!(home("kv:/d").address(), Ok(None));
     }
 
     #[test]

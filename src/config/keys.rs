@@ -18,6 +18,8 @@ pub enum Id {
     Tier0StoragePath,
     /// `tier0.storage`
     Tier0Storage,
+    /// `tier0.anchors`
+    Tier0Anchors,
     /// `tier0.flush_after_ms`
     Tier0FlushAfterMs,
     /// `tier0.warm_up`
@@ -53,7 +55,7 @@ impl Key {
 }
 
 /// Every key, in the order in which `iris config` shows them.
-pub static KEYS: [Key; 11] = [
+pub static KEYS: [Key; 12] = [
     Key {
         id: Id::Threshold,
         name: "threshold",
@@ -105,8 +107,8 @@ pub static KEYS: [Key; 11] = [
         variable: "IRIS_TIER0_STORAGE_PATH",
         default: "",
         values: "a directory",
-        meaning: "Folder on a local disk that takes staged bytes once the memory is full. Needed when tier0.storage \
-                  is not 0.",
+        meaning: "Folder on a local disk that takes staged bytes once the memory is full, needed when tier0.storage \
+                  is not 0, and the anchors of homes that are addresses (without it: /var/tmp).",
     },
     Key {
         id: Id::Tier0Storage,
@@ -115,6 +117,15 @@ pub static KEYS: [Key; 11] = [
         default: "0",
         values: "a size",
         meaning: "Bytes that the pool may hold in tier0.storage_path. 0 uses no disk.",
+    },
+    Key {
+        id: Id::Tier0Anchors,
+        name: "tier0.anchors",
+        variable: "IRIS_TIER0_ANCHORS",
+        default: "4GiB",
+        values: "a size",
+        meaning: "Bytes that the anchors of a home on a store may hold of what the store has too. What is over it \
+                  goes, that of the file in use first, and is fetched again when it is read.",
     },
     Key {
         id: Id::Tier0FlushAfterMs,

@@ -49,8 +49,10 @@ impl Wish {
 
 struct Draft {
     root: Vec<u8>,
-    /// Anchors and home of a virtual mount.
-    behind: Option<(Vec<u8>, Home)>,
+    /// Anchors, where they are known yet, and home of a virtual mount.
+    behind: Option<(Option<Vec<u8>>, Home)>,
+    /// Where it was written.
+    place: super::Place,
     origin: Origin,
     file: Wish,
     environment: Wish,
@@ -158,6 +160,7 @@ impl Builder {
                 config.tier0.storage = value::size(&text).map_err(fail)?;
                 self.storage_place = Some(site.place());
             }
+            Id::Tier0Anchors => config.tier0.anchors = value::size(&text).map_err(fail)?,
             Id::Tier0WarmUp => config.tier0.warm_up = value::count(&text).map_err(fail)?,
             Id::Tier0FlushAfterMs => {
                 config.tier0.flush_after_ms = value::milliseconds(&text).map_err(fail)?
@@ -183,14 +186,14 @@ impl Builder {
             return i;
         }
         let (file, environment) = Default::default();
-        self.drafts.push(Draft { root, behind: None, origin, file, environment });
+        self.drafts.push(Draft { root, behind: None, place: site.place(), origin, file, environment });
         self.drafts.len() - 1
     }
 
     /// The draft of a virtual mount; a home that a later layer gives replaces an earlier one.
     pub(super) fn virtual_mount(&mut self, mount: mounts::Virtual, site: Site<'_>, layer: Layer) -> usize {
         let mounts::Virtual { root, shadow, home } = mount;
-        let plain = root == shadow;
+        let plain = shadow.as_ref() == Some(&root);
         let index = self.mount(root, site, layer);
         self.drafts[index].behind = (!plain).then_some((shadow, home));
         index
@@ -275,7 +278,15 @@ impl Builder {
                     .into(),
             });
         }
-        if config.tier0.storage == 0 && config.tier0.storage_path.take().is_some() {
+        let storage = config.tier0.storage_path.clone();
+        let mut addresses = false;
+        for draft in &mut drafts {
+            if let Some((shadow @ None, home)) = &mut draft.behind {
+                *shadow = Some(mounts::anchors_of(home, storage.as_deref(), &draft.place)?);
+                addresses = true;
+            }
+        }
+        if config.tier0.storage == 0 && !addresses && config.tier0.storage_path.take().is_some() {
             config.origins[Id::Tier0StoragePath as usize] = Origin::Default;
         }
         let base = Options::default();
@@ -289,12 +300,14 @@ impl Builder {
             config.origins[id as usize] = origin.unwrap_or_default();
         }
         // Longest first, so that the first match is the nearest; the rest of the order only has to be fixed.
-        let directory = |d: &Draft| d.behind.as_ref().map_or(&d.root, |(shadow, _)| shadow).len();
+        let directory =
+            |d: &Draft| d.behind.as_ref().and_then(|(shadow, _)| shadow.as_ref()).unwrap_or(&d.root).len();
         drafts.sort_by(|a, b| directory(b).cmp(&directory(a)).then_with(|| a.root.cmp(&b.root)));
         for draft in drafts {
             let wish = draft.environment.or(environment).or(draft.file).or(file);
             let Options { threshold, consistency, settle } = options(wish, base);
             let (shadow, home) = draft.behind.unzip();
+            let shadow = shadow.flatten();
             config.mounts.push(Mount { root: draft.root, shadow, home, threshold, consistency, settle });
             config.mount_origins.push(MountOrigins {
                 mount: draft.origin,

@@ -79,10 +79,12 @@ pub struct Tier0 {
     pub path: Option<PathBuf>,
     /// Bytes of staged data that the pool may hold in memory.
     pub memory: u64,
-    /// Folder of the storage tier; `None` when `storage` is 0.
+    /// Folder of the storage tier, and of the anchors of homes that are addresses; `None` when neither is needed.
     pub storage_path: Option<PathBuf>,
     /// Bytes of staged data that may lie in `storage_path` once memory is full.
     pub storage: u64,
+    /// Bytes that the anchors of a home on a store may hold of what the store has too.
+    pub anchors: u64,
     /// Milliseconds after which staged bytes are flushed although the file is still open.
     pub flush_after_ms: u64,
     /// Small writes of an open file that go straight to it before staging begins.
@@ -96,6 +98,7 @@ impl Default for Tier0 {
             memory: 64 << 20,
             storage_path: None,
             storage: 0,
+            anchors: 4 << 30,
             flush_after_ms: 1000,
             warm_up: 2,
         }

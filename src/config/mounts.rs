@@ -7,12 +7,13 @@
 //! A backslash takes the meaning from `:`, `,`, `=` and itself. The colons of a home, such as `kv:/store` or
 //! `redis://host:6379`, do not split it.
 
-use super::error::{ConfigError, Site};
+use super::error::{ConfigError, Place, Site};
 use super::home::{self, Home, Scheme};
+use crate::sys;
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
 
 /// One directory, or prefix with its home, with its options, as written.
@@ -148,12 +149,13 @@ pub(super) fn resolve(dir: &[u8], site: Site<'_>) -> Result<Vec<u8>, ConfigError
 /// A virtual mount that can be served.
 pub(super) struct Virtual {
     pub root: Vec<u8>,
-    pub shadow: Vec<u8>,
+    /// `None` where the home is an address: its anchors lie where Tier 0 may use the disk, which is known at the end.
+    pub shadow: Option<Vec<u8>>,
     pub home: Home,
 }
 
-/// What a prefix and its home mean. The embedded store's directory, and the tree of anchors in it, are made if
-/// need be. `from` is the directory that relative names are meant from.
+/// What a prefix and its home mean. The embedded store's directory, and its folders, are made if need be. `from` is the
+/// directory that relative names are meant from.
 pub(super) fn resolve_virtual(
     prefix: &[u8],
     home: &[u8],
@@ -173,13 +175,17 @@ pub(super) fn resolve_virtual(
         path: path.to_path_buf(),
         source,
     };
+    let bytes = |p: PathBuf| p.into_os_string().into_vec();
     let Some(directory) = home.directory.clone() else {
-        return Err(ConfigError::NotServed { place: site.place(), home: home.to_string() });
+        if home.scheme == Scheme::S3 {
+            return Err(ConfigError::NotServed { place: site.place(), home: home.to_string() });
+        }
+        home.address().map_err(|why| ConfigError::Conflict { place: site.place(), why })?;
+        return Ok(Virtual { root: bytes(root), shadow: None, home });
     };
     let mut shadow = directory;
     if home.scheme == Scheme::Kv {
-        shadow.push("tree");
-        DirBuilder::new().recursive(true).mode(0o700).create(&shadow).map_err(|e| unusable(&shadow, e))?;
+        shadow = anchors_in(&shadow).map_err(|(path, e)| unusable(&path, e))?;
     }
     let shadow = fs::canonicalize(&shadow).map_err(|e| unusable(&shadow, e))?;
     if !fs::metadata(&shadow).is_ok_and(|m| m.is_dir()) {
@@ -190,9 +196,51 @@ pub(super) fn resolve_virtual(
             format!("mount {}: prefix and home {} lie in one another", root.display(), shadow.display());
         return Err(ConfigError::Conflict { place: site.place(), why });
     }
-    let bytes = |p: PathBuf| p.into_os_string().into_vec();
-    Ok(Virtual { root: bytes(root), shadow: bytes(shadow), home })
+    Ok(Virtual { root: bytes(root), shadow: Some(bytes(shadow)), home })
 }
+
+/// The folder of anchors in a home's directory, and the folder of their control files beside it, made if need be.
+pub(super) fn anchors_in(directory: &Path) -> Result<PathBuf, (PathBuf, std::io::Error)> {
+    for name in [CONTROLS, TREE] {
+        let folder = directory.join(name);
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        made.map_err(|e| (folder, e))?;
+    }
+    Ok(directory.join(TREE))
+}
+
+/// The folder of anchors of a home that is an address, below `storage` (else /var/tmp), in a folder of this user's alone;
+/// made if need be.
+pub(super) fn anchors_of(home: &Home, storage: Option<&Path>, place: &Place) -> Result<Vec<u8>, ConfigError> {
+    let unusable = |path: PathBuf, source| ConfigError::Home {
+        place: place.clone(),
+        home: home.to_string(),
+        path,
+        source,
+    };
+    let name = home.folder().map_err(|why| ConfigError::Conflict { place: place.clone(), why })?;
+    let own = storage.unwrap_or(Path::new("/var/tmp")).join(format!("iris-{}", sys::uid()));
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&own);
+    let st = made.and_then(|()| fs::symlink_metadata(&own)).map_err(|e| unusable(own.clone(), e))?;
+    if !st.is_dir() || st.uid() != sys::uid() || st.mode() & 0o022 != 0 {
+        let why = format!(
+            "{home}: folder {} is not private to this user (owner {}, mode {:o}); remove it, or choose another with \
+             tier0.storage_path (IRIS_TIER0_STORAGE_PATH)",
+            own.display(),
+            st.uid(),
+            st.mode() & 0o7777
+        );
+        return Err(ConfigError::Conflict { place: place.clone(), why });
+    }
+    let tree = anchors_in(&own.join("homes").join(name)).map_err(|(path, e)| unusable(path, e))?;
+    let tree = fs::canonicalize(&tree).map_err(|e| unusable(tree, e))?;
+    Ok(tree.into_os_string().into_vec())
+}
+
+/// The anchors of a home, below its directory.
+const TREE: &str = "tree";
+/// Their control files.
+const CONTROLS: &str = "control";
 
 /// A prefix as the kernel would name it: as much of the way to it as exists is canonical.
 fn prefix_name(prefix: &[u8], from: Option<&Path>, site: Site<'_>) -> Result<PathBuf, ConfigError> {

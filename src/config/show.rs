@@ -41,6 +41,7 @@ impl Config {
             Id::Tier0Memory => value::show_size(self.tier0.memory),
             Id::Tier0StoragePath => path(&self.tier0.storage_path),
             Id::Tier0Storage => value::show_size(self.tier0.storage),
+            Id::Tier0Anchors => value::show_size(self.tier0.anchors),
             Id::Tier0FlushAfterMs => self.tier0.flush_after_ms.to_string(),
             Id::Tier0WarmUp => self.tier0.warm_up.to_string(),
             Id::Report => path(&self.report),

@@ -9,6 +9,7 @@ mod attach;
 mod background;
 mod description;
 mod holds;
+pub(crate) mod homes;
 mod io;
 mod names;
 mod process;

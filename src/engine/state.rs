@@ -66,6 +66,8 @@ pub fn start() -> bool {
         return false;
     }
     let report = config.report.as_ref().and_then(|p| CString::new(p.as_os_str().as_bytes()).ok());
+    crate::log::set_level(config.log);
+    super::homes::install(&config);
     let reads_ahead = config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
     let engine = Box::leak(Box::new(Engine {
         reads_ahead,
@@ -76,7 +78,6 @@ pub fn start() -> bool {
         pool_state: AtomicU8::new(UNTRIED),
         files: Spin::new(BTreeMap::new()),
     }));
-    crate::log::set_level(engine.config.log);
     crate::namespace::names::install(&engine.config.mounts);
     ENGINE.store(engine, Ordering::Release);
     true
@@ -244,7 +245,7 @@ pub fn settings(config: &Config) -> PoolSettings {
     PoolSettings {
         folder: config.tier0.path.clone().unwrap_or_else(pool::default_folder),
         memory: config.tier0.memory,
-        storage_folder: config.tier0.storage_path.clone(),
+        storage_folder: config.tier0.storage_path.clone().filter(|_| config.tier0.storage > 0),
         storage: config.tier0.storage,
     }
 }

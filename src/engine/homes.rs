@@ -1,0 +1,60 @@
+//! From the configuration to homes: which virtual mount keeps its bytes in which store, and where its anchors and their
+//! control files lie. Owns that; opens no store (a home does, on first need).
+
+use crate::config::{Config, Mount, Scheme};
+use crate::home::placement::Layout;
+use crate::home::{self, Home, Opener};
+use crate::{log, stores};
+use iris_store::{Store, StoreError};
+use iris_store_embedded::{Embedded, Options};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Bytes of an object. The embedded store gives longer ones containers of their own, and Redis blocks for as long as it
+/// copies one.
+const BUCKET: u64 = 1 << 20;
+
+/// Makes the homes of the mounts those of this process. Before anything is opened.
+pub fn install(config: &Config) {
+    let homes: Vec<Home> = config.mounts.iter().filter_map(|m| of_mount(m, config.tier0.anchors)).collect();
+    if !homes.is_empty() {
+        home::install(homes);
+    }
+}
+
+/// The home of a mount, if it is a store.
+fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
+    let (home, tree) = (mount.home.as_ref()?, mount.shadow.as_ref()?);
+    // Anchors lie in a folder beside their control files, and beside the objects where the store is a directory.
+    let directory = Path::new(OsStr::from_bytes(tree)).parent()?.to_owned();
+    let controls = directory.join("control").as_os_str().as_bytes().to_vec();
+    let made = |layout, opener| Home::new(tree.clone(), controls.clone(), layout, room, opener);
+    match home.scheme {
+        Scheme::File => None,
+        Scheme::Kv => {
+            let layout = Layout::Buckets { prefix: Vec::new(), size: BUCKET };
+            Some(made(layout, embedded(home.to_string(), directory)))
+        }
+        Scheme::Redis => {
+            let (address, name) = match home.address() {
+                Ok(known) => known?,
+                // The configuration was refused then.
+                Err(why) => {
+                    log::say(1, || why);
+                    return None;
+                }
+            };
+            let layout = Layout::Buckets { prefix: format!("iris:1:{name}:").into_bytes(), size: BUCKET };
+            Some(made(layout, Box::new(move || stores::open(&address))).with_names(&name))
+        }
+        Scheme::S3 => None,
+    }
+}
+
+fn embedded(place: String, directory: PathBuf) -> Opener {
+    Box::new(move || -> Result<Arc<dyn Store>, StoreError> {
+        Ok(Arc::new(Embedded::open(&Options::new(&directory), place.clone())?))
+    })
+}
