@@ -6,6 +6,7 @@ use super::holds;
 use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::home::{self, Home};
+use crate::log;
 use crate::report::Bypass;
 use crate::{file, namespace, report, sys};
 use std::ffi::{CStr, CString, c_int};
@@ -63,7 +64,7 @@ fn settle_as(engine: &Engine, id: (u64, u64), elsewhere: file::Elsewhere<'_>) ->
     match file::settle_by_name(pool, slot, elsewhere) {
         (_, file::ByName::Failed(e)) => Err(e),
         (name, file::ByName::Damaged) => {
-            engine.log(1, || damaged(&name));
+            log::say(1, || damaged(&name));
             Err(Errno(libc::EIO))
         }
         (

@@ -16,6 +16,7 @@ pub mod service;
 pub mod shadow;
 
 use crate::errno::Errno;
+use crate::log;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
@@ -168,14 +169,14 @@ impl Home {
         if stored > 0 && matches!(self.layout, Layout::Buckets { .. }) {
             let removed = service::call(|| cut_objects(&*self.store()?, &self.layout, id, 0, stored));
             if let Err(e) = removed.and_then(|r| r) {
-                crate::log::say(1, || {
+                log::say(1, || {
                     format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
                 });
                 return;
             }
         }
         if let Err(e) = sys::remove(control.path()) {
-            crate::log::say(2, || format!("removing a control file: {e}"));
+            log::say(2, || format!("removing a control file: {e}"));
         }
     }
 
@@ -221,7 +222,7 @@ impl Home {
             && st.st_blocks as u64 * 512 > quarter
             && let Err(e) = file.evict(own, keep, st.st_blocks as u64 * 512 - quarter)
         {
-            crate::log::say(2, || format!("giving room back: {e}"));
+            log::say(2, || format!("giving room back: {e}"));
         }
     }
 }
@@ -298,7 +299,7 @@ fn fresh_id() -> [u64; 2] {
 
 /// A store's failure as an error number, after it was told to the log.
 fn failed(e: &StoreError) -> Errno {
-    crate::log::say(1, || e.to_string());
+    log::say(1, || e.to_string());
     match e.kind {
         // An object that should be there is not: no name is missing.
         Kind::NotFound | Kind::Precondition => Errno(libc::EIO),

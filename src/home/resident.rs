@@ -13,6 +13,7 @@ use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, UNLINKED, WI
 use super::placement::Layout;
 use super::{Home, ServiceFd, failed, service};
 use crate::errno::Errno;
+use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
@@ -267,7 +268,7 @@ impl Resident {
                 Ok(_) => return Err(Errno(libc::EIO)),
             };
             if whole && got < into.len() {
-                crate::log::say(1, || {
+                log::say(1, || {
                     format!(
                         "{}: object \"{}\": shorter than it was when the file was looked up: another client has \
                          replaced it; close and open the file again",
@@ -357,9 +358,7 @@ impl Resident {
         let me = self.clone();
         service::later(move || {
             if let Err(e) = me.settle_here(&own) {
-                crate::log::say(1, || {
-                    format!("sending a file home in the background: {e}; it is tried again")
-                });
+                log::say(1, || format!("sending a file home in the background: {e}; it is tried again"));
             }
         })
     }
