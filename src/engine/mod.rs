@@ -56,7 +56,9 @@ pub enum Touch {
     Leave(Bypass),
 }
 
-pub use names::{Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything};
+pub use names::{
+    Renamed, before_link, before_path, before_rename, linked, removed, removing, renamed, settle_everything,
+};
 pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, spawned};
 
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already
