@@ -20,7 +20,13 @@ const LIBRARIES: [(&str, &[&str]); 2] = [
 pub const FOLDER: &str = "IRIS_STORES";
 
 /// What a store may ask of this process.
-const HOST: Host = Host { adopt_thread: own_thread::adopt, log: say };
+const HOST: Host = Host { adopt_thread: adopt, log: say };
+
+/// A thread of a store is one of Iris's own, with the descriptors of whoever started it.
+fn adopt() {
+    own_thread::adopt();
+    log::apart();
+}
 
 fn say(level: u8, line: &str) {
     // A store counts errors as 0; the log begins at 1.

@@ -292,7 +292,7 @@ fn an_unknown_key_names_file_line_and_the_nearest() {
     }
     let file = p.file("[mount.data]\ncolour = 'red'\n");
     let m = message(&[("IRIS_CONFIG", &file)]);
-    assert!(m.contains("valid here: threshold, consistency, settle"), "{m}");
+    assert!(m.contains("valid here: threshold, consistency, settle, mapper"), "{m}");
 }
 
 #[test]

@@ -44,6 +44,10 @@ impl Mapper for Balanced {
         format!("{NAME}:bucket={}", show_size(1 << self.tiling.shift))
     }
 
+    fn is_fixed(&self) -> bool {
+        true
+    }
+
     #[inline]
     fn plan_write(
         &self,

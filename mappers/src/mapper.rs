@@ -48,6 +48,11 @@ pub trait Mapper: Send + Sync {
     /// because a file is read with the options that it was written with.
     fn spec(&self) -> String;
 
+    /// Whether its plans follow from its options alone: it has no records, and upkeep has nothing to do.
+    fn is_fixed(&self) -> bool {
+        false
+    }
+
     /// Plans a write of `len` bytes at `offset`. `fresh` is the first object number that the file has not used;
     /// the plan says how many it takes. 0 bytes are an empty plan.
     fn plan_write(

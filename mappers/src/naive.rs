@@ -24,6 +24,10 @@ impl Mapper for Naive {
         NAME.into()
     }
 
+    fn is_fixed(&self) -> bool {
+        true
+    }
+
     fn plan_write(
         &self,
         facts: &Facts,

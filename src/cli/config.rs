@@ -44,11 +44,13 @@ fn as_json(config: &Config) -> String {
                 "threshold": m.threshold,
                 "consistency": m.consistency.name(),
                 "settle": m.settle.name(),
+                "mapper": m.mapper,
                 "from": {
                     "mount": config.origin(from.mount),
                     "threshold": config.origin(from.threshold),
                     "consistency": config.origin(from.consistency),
                     "settle": config.origin(from.settle),
+                    "mapper": config.origin(from.mapper),
                 },
             })
         })

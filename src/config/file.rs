@@ -10,7 +10,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys and tables that may stand at the top.
-const TOP: [&str; 7] = ["threshold", "consistency", "settle", "report", "log", "tier0", "mount"];
+const TOP: [&str; 8] = ["threshold", "consistency", "settle", "mapper", "report", "log", "tier0", "mount"];
 
 /// Where the bytes of a mount live, a key of its table only.
 const HOME: &str = "home";

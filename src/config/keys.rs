@@ -10,6 +10,8 @@ pub enum Id {
     Consistency,
     /// `settle`
     Settle,
+    /// `mapper`
+    Mapper,
     /// `tier0.path`
     Tier0Path,
     /// `tier0.memory`
@@ -50,12 +52,12 @@ pub struct Key {
 impl Key {
     /// Whether the key may also stand in a `[mount."…"]` table and behind a directory in `IRIS_MOUNT`.
     pub fn is_per_mount(&self) -> bool {
-        matches!(self.id, Id::Threshold | Id::Consistency | Id::Settle)
+        matches!(self.id, Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper)
     }
 }
 
 /// Every key, in the order in which `iris config` shows them.
-pub static KEYS: [Key; 12] = [
+pub static KEYS: [Key; 13] = [
     Key {
         id: Id::Threshold,
         name: "threshold",
@@ -83,6 +85,15 @@ pub static KEYS: [Key; 12] = [
         values: "close, background or drain",
         meaning: "When the directory holds the whole file. close: when a writer's close returns. background: some \
                   time after it. drain: at `iris drain`.",
+    },
+    Key {
+        id: Id::Mapper,
+        name: "mapper",
+        variable: "IRIS_MAPPER",
+        default: "balanced:bucket=1MiB",
+        values: "a mapper and its options",
+        meaning: "Which objects the files become that are made in a mount whose home is kv: or redis:. naive, \
+                  balanced, write-optimized, read-optimized, auto, or one of IRIS_MAPPER_PATH; each file keeps its own.",
     },
     Key {
         id: Id::Tier0Path,

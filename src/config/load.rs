@@ -22,6 +22,7 @@ struct Wish {
     threshold: Option<(u64, Origin)>,
     consistency: Option<(Consistency, Origin)>,
     settle: Option<(Settle, Origin)>,
+    mapper: Option<(&'static str, Origin)>,
 }
 
 impl Wish {
@@ -32,6 +33,7 @@ impl Wish {
                 self.consistency = Some((value::choice(text, &Consistency::NAMES)?, origin));
             }
             Id::Settle => self.settle = Some((value::choice(text, &Settle::NAMES)?, origin)),
+            Id::Mapper => self.mapper = Some((value::mapper(text)?, origin)),
             _ => return Err(format!("{} is not a setting of a mount", key.name)),
         }
         Ok(())
@@ -43,6 +45,7 @@ impl Wish {
             threshold: self.threshold.or(other.threshold),
             consistency: self.consistency.or(other.consistency),
             settle: self.settle.or(other.settle),
+            mapper: self.mapper.or(other.mapper),
         }
     }
 }
@@ -151,7 +154,7 @@ impl Builder {
         let fail = |why| bad(site, key.name, &text, why);
         let config = &mut self.config;
         match key.id {
-            Id::Threshold | Id::Consistency | Id::Settle => {
+            Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper => {
                 let wish = if layer == Layer::File { &mut self.file } else { &mut self.environment };
                 return wish.set(key, &text, origin).map_err(fail);
             }
@@ -296,6 +299,7 @@ impl Builder {
             (Id::Threshold, all.threshold.map(|w| w.1)),
             (Id::Consistency, all.consistency.map(|w| w.1)),
             (Id::Settle, all.settle.map(|w| w.1)),
+            (Id::Mapper, all.mapper.map(|w| w.1)),
         ] {
             config.origins[id as usize] = origin.unwrap_or_default();
         }
@@ -305,15 +309,24 @@ impl Builder {
         drafts.sort_by(|a, b| directory(b).cmp(&directory(a)).then_with(|| a.root.cmp(&b.root)));
         for draft in drafts {
             let wish = draft.environment.or(environment).or(draft.file).or(file);
-            let Options { threshold, consistency, settle } = options(wish, base);
+            let Options { threshold, consistency, settle, mapper } = options(wish, base);
             let (shadow, home) = draft.behind.unzip();
             let shadow = shadow.flatten();
-            config.mounts.push(Mount { root: draft.root, shadow, home, threshold, consistency, settle });
+            config.mounts.push(Mount {
+                root: draft.root,
+                shadow,
+                home,
+                threshold,
+                consistency,
+                settle,
+                mapper,
+            });
             config.mount_origins.push(MountOrigins {
                 mount: draft.origin,
                 threshold: wish.threshold.map(|w| w.1).unwrap_or_default(),
                 consistency: wish.consistency.map(|w| w.1).unwrap_or_default(),
                 settle: wish.settle.map(|w| w.1).unwrap_or_default(),
+                mapper: wish.mapper.map(|w| w.1).unwrap_or_default(),
             });
         }
         Ok(config)
@@ -325,6 +338,7 @@ fn options(wish: Wish, base: Options) -> Options {
         threshold: wish.threshold.map_or(base.threshold, |w| w.0),
         consistency: wish.consistency.map_or(base.consistency, |w| w.0),
         settle: wish.settle.map_or(base.settle, |w| w.0),
+        mapper: wish.mapper.map_or(base.mapper, |w| w.0),
     }
 }
 

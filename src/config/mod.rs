@@ -62,6 +62,8 @@ pub struct Mount {
     pub consistency: Consistency,
     /// When files settle.
     pub settle: Settle,
+    /// The mapper of files that are made in it, where its home is a store.
+    pub mapper: &'static str,
 }
 
 impl Mount {
@@ -114,11 +116,18 @@ pub struct Options {
     pub consistency: Consistency,
     /// See [`Mount::settle`].
     pub settle: Settle,
+    /// See [`Mount::mapper`].
+    pub mapper: &'static str,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { threshold: 64 << 10, consistency: Consistency::Posix, settle: Settle::Close }
+        Options {
+            threshold: 64 << 10,
+            consistency: Consistency::Posix,
+            settle: Settle::Close,
+            mapper: crate::home::layout::PLAIN,
+        }
     }
 }
 
@@ -147,6 +156,8 @@ pub struct MountOrigins {
     pub consistency: Origin,
     /// Its settling.
     pub settle: Origin,
+    /// Its mapper.
+    pub mapper: Origin,
 }
 
 /// All of it.

@@ -37,6 +37,7 @@ impl Config {
             Id::Threshold => value::show_size(self.defaults.threshold),
             Id::Consistency => self.defaults.consistency.name().into(),
             Id::Settle => self.defaults.settle.name().into(),
+            Id::Mapper => self.defaults.mapper.into(),
             Id::Tier0Path => path(&self.tier0.path),
             Id::Tier0Memory => value::show_size(self.tier0.memory),
             Id::Tier0StoragePath => path(&self.tier0.storage_path),
@@ -66,6 +67,7 @@ impl Config {
                 (".threshold", value::show_size(mount.threshold), from.threshold),
                 (".consistency", mount.consistency.name().into(), from.consistency),
                 (".settle", mount.settle.name().into(), from.settle),
+                (".mapper", mount.mapper.into(), from.mapper),
             ] {
                 rows.push(Row { key: format!("{name}{key}"), value: text, origin: self.origin(origin) });
             }
@@ -118,6 +120,10 @@ fn push_mount(out: &mut Vec<u8>, mount: &Mount, config: &Config) {
     if mount.settle != d.settle {
         out.extend_from_slice(format!(",settle={}", mount.settle.name()).as_bytes());
     }
+    if mount.mapper != d.mapper {
+        out.extend_from_slice(b",mapper=");
+        mounts::push_escaped(out, mount.mapper.as_bytes());
+    }
 }
 
 /// A file with every key at its default, commented out, and what each does.
@@ -151,7 +157,7 @@ pub fn default_file() -> String {
     text.push_str(
         "\n# One table for each directory to accelerate; what it does not say comes from the keys at the top.\n\
          # [IRIS_MOUNT=/data,threshold=64KiB:/other]\n\
-         #[mount.\"/data\"]\n#threshold = \"64KiB\"\n#consistency = \"posix\"\n#settle = \"close\"\n\
+         #[mount.\"/data\"]\n#threshold = \"64KiB\"\n#consistency = \"posix\"\n#settle = \"close\"\n#mapper = \"balanced:bucket=1MiB\"\n\
          \n# A table with a home is a prefix of names that need not exist. [IRIS_MOUNT=/virt=kv:/scratch/store]\n\
          #[mount.\"/virt\"]\n#home = \"kv:/scratch/store\"\n",
     );

@@ -76,6 +76,13 @@ pub fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
+/// A mapper and its options, as its registry writes them. It is kept for as long as the process lives.
+pub fn mapper(text: &str) -> Result<&'static str, String> {
+    let whole = crate::home::map::make(text.trim())?.spec();
+    let plain = crate::home::layout::PLAIN;
+    Ok(if whole == plain { plain } else { Box::leak(whole.into_boxed_str()) })
+}
+
 /// Names of the log levels; the index is the level.
 pub const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 

@@ -2,7 +2,7 @@
 //! control files lie. Owns that; opens no store (a home does, on first need).
 
 use crate::config::{Config, Mount, Scheme};
-use crate::home::placement::Layout;
+use crate::home::layout::Layout;
 use crate::home::{self, Home, Opener};
 use crate::{log, stores};
 use iris_store::{Store, StoreError};
@@ -11,10 +11,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// Bytes of an object. The embedded store gives longer ones containers of their own, and Redis blocks for as long as it
-/// copies one.
-const BUCKET: u64 = 1 << 20;
 
 /// Makes the homes of the mounts those of this process. Before anything is opened.
 pub fn install(config: &Config) {
@@ -31,10 +27,11 @@ fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
     let directory = Path::new(OsStr::from_bytes(tree)).parent()?.to_owned();
     let controls = directory.join("control").as_os_str().as_bytes().to_vec();
     let made = |layout, opener| Home::new(tree.clone(), controls.clone(), layout, room, opener);
+    let mapper = mount.mapper.to_owned();
     match home.scheme {
         Scheme::File => None,
         Scheme::Kv => {
-            let layout = Layout::Buckets { prefix: Vec::new(), size: BUCKET };
+            let layout = Layout::Mapped { prefix: Vec::new(), mapper };
             Some(made(layout, embedded(home.to_string(), directory)))
         }
         Scheme::Redis => {
@@ -46,7 +43,7 @@ fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
                     return None;
                 }
             };
-            let layout = Layout::Buckets { prefix: format!("iris:1:{name}:").into_bytes(), size: BUCKET };
+            let layout = Layout::Mapped { prefix: format!("iris:1:{name}:").into_bytes(), mapper };
             Some(made(layout, Box::new(move || stores::open(&address))).with_names(&name))
         }
         Scheme::S3 => None,

@@ -18,7 +18,6 @@ pub(crate) mod state;
 use crate::aside;
 use crate::errno::Errno;
 use crate::home::resident::Anchor;
-use crate::log;
 use crate::report::Bypass;
 use crate::sys;
 use crate::tier0::layout::REMOVED;
@@ -56,9 +55,7 @@ pub enum Touch {
     Leave(Bypass),
 }
 
-pub use names::{
-    Renamed, before_link, before_path, before_rename, linked, removed, removing, renamed, settle_everything,
-};
+pub use names::{Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything};
 pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, spawned};
 
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already
@@ -67,8 +64,8 @@ pub fn init() -> bool {
     state::start()
 }
 
-/// Tells what marks the calling thread as one of Iris's own, which no hook serves, or not any more. Before [`init`].
-pub fn set_adopt(mark: fn(bool)) {
+/// Tells what marks the calling thread as one of Iris's own, which no hook serves. Before [`init`].
+pub fn set_adopt(mark: fn()) {
     crate::own_thread::set_adopt(mark);
 }
 
@@ -204,7 +201,11 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
             result = file.flush();
             if let Err(e) = result {
                 report::add(report::Count::FlushErrors, 1);
-                log::say(1, || format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
+                if let Some(engine) = state::engine() {
+                    engine.log(1, || {
+                        format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`")
+                    });
+                }
             }
         }
         if result.is_ok() && file.resident().is_some() {
@@ -218,8 +219,10 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
     // kernel has closed it, past the table already: it must find the bytes in the file.
     if !d.writable() && file.is_staged() {
         // Nobody has asked for this flush, so nobody is told of its failure.
-        if let Err(e) = file.flush() {
-            log::say(2, || format!("closing a file that others have staged bytes for: {e}"));
+        if let Err(e) = file.flush()
+            && let Some(engine) = state::engine()
+        {
+            engine.log(2, || format!("closing a file that others have staged bytes for: {e}"));
         }
     }
     file.remove_descriptor(fd);

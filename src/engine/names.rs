@@ -6,7 +6,6 @@ use super::holds;
 use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::home::{self, Home};
-use crate::log;
 use crate::report::Bypass;
 use crate::{file, namespace, report, sys};
 use std::ffi::{CStr, CString, c_int};
@@ -64,7 +63,7 @@ fn settle_as(engine: &Engine, id: (u64, u64), elsewhere: file::Elsewhere<'_>) ->
     match file::settle_by_name(pool, slot, elsewhere) {
         (_, file::ByName::Failed(e)) => Err(e),
         (name, file::ByName::Damaged) => {
-            log::say(1, || damaged(&name));
+            engine.log(1, || damaged(&name));
             Err(Errno(libc::EIO))
         }
         (
@@ -132,36 +131,10 @@ pub fn renamed(what: Renamed) {
     }
 }
 
-/// Before link(2) gives one more name to a file, which `path` leads to, or `dirfd` is when `path` is empty: if it has
-/// none yet (O_TMPFILE), what is staged goes home, since whoever finds the name at once must not take the bytes for
-/// those of a removed file.
-pub fn before_link(dirfd: c_int, path: &CStr, follow: bool) -> Result<(), Errno> {
-    let Some(engine) = state::engine() else { return Ok(()) };
-    if !engine.anything_staged() {
-        return Ok(());
-    }
-    let st = if path.is_empty() { sys::fstat(dirfd) } else { sys::statat(dirfd, path, follow) };
-    match st {
-        Ok(st) if st.st_nlink == 0 => rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino))),
-        // The kernel's own call tells of a source that is not there.
-        _ => Ok(()),
-    }
-}
-
-/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount. One that had no
-/// name at all (O_TMPFILE) can be found by this one from now on.
+/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount.
 pub fn linked(dirfd: c_int, path: &CStr) {
     let Some(engine) = state::engine() else { return };
     let Ok(st) = sys::statat(dirfd, path, false) else { return };
-    if st.st_nlink == 1
-        && engine.anything_staged()
-        && let Some(pool) = engine.pool()
-        && let Some(slot) = pool.find(st.st_dev, st.st_ino)
-        && let Some(name) = absolute(dirfd, path, false)
-    {
-        pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
-        file::mark_named(pool, slot, (st.st_dev, st.st_ino), name.to_bytes());
-    }
     let Some(file) = engine.known_file((st.st_dev, st.st_ino)) else { return };
     let mut buf = [0u8; 4096];
     if !sys::real_name(dirfd, path, false, &mut buf)

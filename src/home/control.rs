@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 pub const GRANULE: u64 = 64 << 10;
 
 /// "IRISCTL" and the version of the layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"IRISCTL\x01");
+const MAGIC: u64 = u64::from_le_bytes(*b"IRISCTL\x02");
 /// Where the bits begin.
 const BITS: usize = 4096;
 /// Granules of one group of words.
@@ -40,6 +40,9 @@ pub const LOOSE: u32 = 2;
 pub const WILD: u32 = 8;
 /// The file has lost its last name: its objects go with the last process that has it open.
 pub const UNLINKED: u32 = 4;
+
+/// The file is being sent home, or whoever did that has died in it.
+pub const SENDING: u32 = 32;
 
 /// More processes had the file open than can be noted.
 const CROWDED: u32 = 16;
@@ -66,7 +69,7 @@ pub struct Head {
     pub cut_at: AtomicU64,
     /// Held while the file is sent home, of which one runs at a time on the node.
     pub settle_lock: AtomicU64,
-    /// [`CHANGED`], [`LOOSE`], [`WILD`], [`UNLINKED`].
+    /// [`CHANGED`], [`LOOSE`], [`WILD`], [`UNLINKED`], [`SENDING`].
     pub flags: AtomicU32,
     _pad: AtomicU32,
     /// The file's identity in its store.
@@ -77,6 +80,10 @@ pub struct Head {
     pub high: AtomicU64,
     /// Counts settlings, for those who wait for one.
     pub settled: AtomicU64,
+    /// The cut that is being carried out in the store; [`NO_CUT`] when none is.
+    pub cutting: AtomicU64,
+    /// Counts changes of the file's map: what a process knows of it is looked at again.
+    pub turn: AtomicU64,
     reserved: [AtomicU64; RESERVED_WORDS],
     /// The store's tag of the whole object (S3): length and bytes.
     pub tag_len: AtomicU32,
@@ -164,6 +171,7 @@ impl Control {
         head.ino.store(ino, Ordering::Relaxed);
         head.born.store(born, Ordering::Relaxed);
         head.cut_at.store(NO_CUT, Ordering::Relaxed);
+        head.cutting.store(NO_CUT, Ordering::Relaxed);
         head.flags.store(CHANGED, Ordering::Relaxed);
         head.id[0].store(fresh[0], Ordering::Relaxed);
         head.id[1].store(fresh[1], Ordering::Relaxed);
@@ -191,6 +199,12 @@ impl Control {
     /// The anchor's inode number.
     pub fn ino(&self) -> u64 {
         self.head().ino.load(Ordering::Acquire)
+    }
+
+    /// The file's identity in its store.
+    pub fn id(&self) -> [u64; 2] {
+        let id = &self.head().id;
+        [id[0].load(Ordering::Acquire), id[1].load(Ordering::Acquire)]
     }
 
     /// Whether the file of that name, which has the right inode number, is the anchor and no later file.

@@ -9,21 +9,22 @@ mod ahead;
 pub mod attributes;
 pub mod catalog;
 pub mod control;
-pub mod placement;
+pub mod layout;
+pub mod map;
 pub mod recovery;
 pub mod resident;
 pub mod service;
 pub mod shadow;
 
 use crate::errno::Errno;
-use crate::log;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
 use catalog::Catalog;
 use control::{Control, Found, GRANULE, UNLINKED};
-use iris_store::{Kind, Request, Store, StoreError};
-use placement::Layout;
+use iris_store::{Kind, Store, StoreError};
+use layout::Layout;
+use map::{At, Map};
 use resident::{Anchor, Resident};
 use std::ffi::CString;
 use std::ops::Range;
@@ -120,7 +121,7 @@ impl Home {
         let st = sys::fstat(fd)?;
         let born = sys::birth(fd, st.st_ino);
         let path = self.control_path(st.st_ino)?;
-        let (control, found) = Control::open(&path, st.st_ino, born, fresh_id())?;
+        let (control, found) = Control::open(&path, st.st_ino, born, self.fresh_id())?;
         if found == Found::Fresh && st.st_size > 0 {
             // A file that the shadow tree had before Iris knew it (made by other means): all of it is new to the store.
             let end = (st.st_size as u64).div_ceil(GRANULE);
@@ -141,6 +142,16 @@ impl Home {
             half.store(claimed, Ordering::Release);
         }
         Ok(())
+    }
+
+    /// An identity for a new file: it must be unlike any other's on any node that shares the store.
+    fn fresh_id(&self) -> [u64; 2] {
+        self.layout.identity(random())
+    }
+
+    /// The map of a file: which objects its bytes are.
+    fn map_of(&self, control: &Control) -> Map {
+        Map::new(self.layout.keys(control.id()), self.layout.mapper())
     }
 
     fn control_path(&self, ino: u64) -> Result<CString, Errno> {
@@ -164,19 +175,23 @@ impl Home {
     /// Deletes a file's objects and its control file.
     fn remove_objects(&self, control: &Control) {
         let head = control.head();
-        let id = [head.id[0].load(Ordering::Relaxed), head.id[1].load(Ordering::Relaxed)];
         let stored = head.stored_len.load(Ordering::Acquire);
-        if stored > 0 && matches!(self.layout, Layout::Buckets { .. }) {
-            let removed = service::call(|| cut_objects(&*self.store()?, &self.layout, id, 0, stored));
+        let map = self.map_of(control);
+        // A file with a log may have one although nothing is known to be stored.
+        if !self.layout.is_whole() && (stored > 0 || map.is_logged()) {
+            let removed = service::call(|| {
+                let store = self.store()?;
+                map.remove(At { store: &*store, turn: &head.turn }, stored).map_err(|e| told(&e))
+            });
             if let Err(e) = removed.and_then(|r| r) {
-                log::say(1, || {
+                crate::log::say(1, || {
                     format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
                 });
                 return;
             }
         }
         if let Err(e) = sys::remove(control.path()) {
-            log::say(2, || format!("removing a control file: {e}"));
+            crate::log::say(2, || format!("removing a control file: {e}"));
         }
     }
 
@@ -195,7 +210,7 @@ impl Home {
     fn settled(&self, file: &Resident, own: &ServiceFd, len: u64) -> Result<(), Errno> {
         let Some(catalog) = self.catalog()? else { return Ok(()) };
         let head = file.control().head();
-        let id = [head.id[0].load(Ordering::Acquire), head.id[1].load(Ordering::Acquire)];
+        let id = file.control().id();
         match catalog.settled(&shadow::id_text(id), len, sys::mtime_ns(own.raw())?) {
             Ok(version) => head.version.store(version, Ordering::Release),
             // Its last name went, here or elsewhere, while it was open: nobody can look for its bytes any more.
@@ -222,35 +237,9 @@ impl Home {
             && st.st_blocks as u64 * 512 > quarter
             && let Err(e) = file.evict(own, keep, st.st_blocks as u64 * 512 - quarter)
         {
-            log::say(2, || format!("giving room back: {e}"));
+            crate::log::say(2, || format!("giving room back: {e}"));
         }
     }
-}
-
-/// Deletes what a store holds of a file between `cut` and `stored`, the end of an object included.
-fn cut_objects(store: &dyn Store, layout: &Layout, id: [u64; 2], cut: u64, stored: u64) -> Result<(), Errno> {
-    let pieces: Vec<_> = layout.pieces(cut..stored).collect();
-    let mut outcomes = Vec::new();
-    for some in pieces.chunks(1024) {
-        let keys: Vec<_> = some.iter().map(|p| layout.key(id, p.bucket)).collect();
-        let mut requests: Vec<_> = some
-            .iter()
-            .zip(&keys)
-            .map(
-                |(p, key)| {
-                    if p.at == 0 { Request::Delete { key } } else { Request::Resize { key, len: p.at } }
-                },
-            )
-            .collect();
-        store.submit(&mut requests, &mut outcomes);
-        for outcome in outcomes.drain(..) {
-            match outcome {
-                Err(e) if e.kind != Kind::NotFound => return Err(failed(&e)),
-                _ => {}
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The homes of this process, set once before any file is opened.
@@ -279,8 +268,8 @@ pub fn of(name: &[u8]) -> Option<&'static Home> {
     HOMES.get()?.iter().filter(below).max_by_key(|h| h.tree.len()).copied()
 }
 
-/// An identity for a new file: it must be unlike any other's on any node that shares the store.
-fn fresh_id() -> [u64; 2] {
+/// 128 random bits.
+fn random() -> [u64; 2] {
     let mut bytes = [0u8; 16];
     let mut done = 0;
     while done < bytes.len() {
@@ -294,17 +283,23 @@ fn fresh_id() -> [u64; 2] {
         }
     }
     let half = |i: usize| bytes[i..i + 8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
-    [half(0) | 1, half(8)]
+    [half(0), half(8)]
 }
 
 /// A store's failure as an error number, after it was told to the log.
 fn failed(e: &StoreError) -> Errno {
-    log::say(1, || e.to_string());
+    crate::log::say(1, || e.to_string());
     match e.kind {
         // An object that should be there is not: no name is missing.
         Kind::NotFound | Kind::Precondition => Errno(libc::EIO),
         kind => Errno(kind.errno()),
     }
+}
+
+/// A failure of a file's map as an error number, after it was told to the log.
+fn told(e: &map::MapError) -> Errno {
+    crate::log::say(1, || e.to_string());
+    Errno(e.errno())
 }
 
 /// An anchor in the service's own descriptor table.
@@ -350,5 +345,9 @@ impl Drop for ServiceFd {
     }
 }
 
+#[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! What killed processes left: files whose bytes had not been sent, and objects of files that lost their last name.
 //! Owns finding them, from the control files, and bringing each to its end; for `iris drain` and `iris fsck`.
 
-use super::control::{CHANGED, Control, UNLINKED, WILD};
+use super::control::{CHANGED, Control, SENDING, UNLINKED, WILD};
 use super::resident::Anchor;
 use super::{Home, service};
 use crate::errno::Errno;
@@ -86,7 +86,7 @@ impl Home {
             let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
             // One that is being made, or is none of ours, has no head yet.
             if let Ok(control) = Control::open_any(&name)
-                && control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED) != 0
+                && control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) != 0
             {
                 found.push(control);
             }

@@ -9,15 +9,14 @@
 //!
 //! No lock is held while a store is asked.
 
-use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, UNLINKED, WILD};
-use super::placement::Layout;
-use super::{Home, ServiceFd, failed, service};
+use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, SENDING, UNLINKED, WILD};
+use super::map::{At, Map};
+use super::{Home, ServiceFd, failed, service, told};
 use crate::errno::Errno;
-use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
-use iris_store::{Condition, Kind, Outcome, Part, Request, Source, Store};
+use iris_store::{Condition, Outcome, Part, Request, Source, Store};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,6 +29,9 @@ const BATCH: u64 = 16 << 20;
 
 /// Bytes written after which a file is sent although it is still open.
 const EARLY: u64 = 32 << 20;
+
+/// Steps of upkeep after a file was sent, of [`BATCH`] bytes each.
+const UPKEEP: u32 = 4;
 
 /// A descriptor of the program, as one of its threads knows it.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +53,8 @@ impl Anchor {
 pub struct Resident {
     home: &'static Home,
     control: Control,
+    /// Which objects the file's bytes are, for the identity that it has.
+    map: Spin<Option<([u64; 2], Arc<Map>)>>,
     pool: &'static Pool,
     /// The anchor, open for reading and writing in the service's own table.
     anchor: Spin<Option<Arc<ServiceFd>>>,
@@ -86,6 +90,7 @@ impl Resident {
         }
         Resident {
             home,
+            map: Spin::new(None),
             control,
             pool,
             anchor: Spin::new(None),
@@ -103,11 +108,6 @@ impl Resident {
     /// Its home.
     pub fn home(&self) -> &'static Home {
         self.home
-    }
-
-    fn id(&self) -> [u64; 2] {
-        let id = &self.control.head().id;
-        [id[0].load(Ordering::Relaxed), id[1].load(Ordering::Relaxed)]
     }
 
     /// Runs `f` with the control file's lock held.
@@ -241,34 +241,16 @@ impl Resident {
         store: &dyn Store,
         own: &ServiceFd,
         range: Range<u64>,
-        mut into: &mut [u8],
+        into: &mut [u8],
     ) -> Result<(), Errno> {
-        let layout = self.home.layout();
-        let whole = matches!(layout, Layout::Whole { .. });
-        let id = self.id();
-        let pieces: Vec<_> = layout.pieces(range.clone()).collect();
-        let keys: Vec<Vec<u8>> = match layout {
-            Layout::Buckets { .. } => pieces.iter().map(|p| layout.key(id, p.bucket)).collect(),
-            Layout::Whole { .. } => vec![self.home.key_of(own)?; pieces.len()],
-        };
-        let mut requests = Vec::with_capacity(pieces.len());
-        for (piece, key) in pieces.iter().zip(&keys) {
-            let (part, rest) = into.split_at_mut((piece.range.end - piece.range.start) as usize);
-            requests.push(Request::Get { key, offset: piece.at, into: part });
-            into = rest;
+        if !self.home.layout().is_whole() {
+            return self.map()?.read(self.at(store), range.start, into).map_err(|e| told(&e));
         }
-        let mut outcomes = Vec::new();
-        store.submit(&mut requests, &mut outcomes);
-        for (request, outcome) in requests.iter_mut().zip(outcomes) {
-            let Request::Get { key, into, .. } = request else { continue };
-            let got = match outcome {
-                Ok(Outcome::Read(n)) => n.min(into.len()),
-                Err(e) if e.kind == Kind::NotFound && !whole => 0,
-                Err(e) => return Err(failed(&e)),
-                Ok(_) => return Err(Errno(libc::EIO)),
-            };
-            if whole && got < into.len() {
-                log::say(1, || {
+        let key = self.home.key_of(own)?;
+        match store.one(Request::Get { key: &key, offset: range.start, into: &mut *into }) {
+            Ok(Outcome::Read(n)) if n >= into.len() => Ok(()),
+            Ok(Outcome::Read(_)) => {
+                crate::log::say(1, || {
                     format!(
                         "{}: object \"{}\": shorter than it was when the file was looked up: another client has \
                          replaced it; close and open the file again",
@@ -276,11 +258,30 @@ impl Resident {
                         key.escape_ascii()
                     )
                 });
-                return Err(Errno(libc::ESTALE));
+                Err(Errno(libc::ESTALE))
             }
-            into[got..].fill(0);
+            Ok(_) => Err(Errno(libc::EIO)),
+            Err(e) => Err(failed(&e)),
         }
-        Ok(())
+    }
+
+    /// Which objects the file's bytes are.
+    fn map(&self) -> Result<Arc<Map>, Errno> {
+        let id = self.control.id();
+        let mut known = self.map.lock().ok_or(Errno(libc::EDEADLK))?;
+        match known.as_ref() {
+            Some((of, map)) if *of == id => Ok(map.clone()),
+            _ => {
+                let map = Arc::new(self.home.map_of(&self.control));
+                *known = Some((id, map.clone()));
+                Ok(map)
+            }
+        }
+    }
+
+    /// What the file's map needs to know of this node.
+    fn at<'a>(&'a self, store: &'a dyn Store) -> At<'a> {
+        At { store, turn: &self.control.head().turn }
     }
 
     /// Runs `write`, which changes the anchor's bytes within `range` (and gives how many, from its start), so that
@@ -342,8 +343,7 @@ impl Resident {
     /// After writes of many bytes: what fills whole batches is sent while the program goes on. A store of whole objects
     /// gets them when they are whole.
     fn send_early(self: &Arc<Self>, anchor: Anchor, written: u64) {
-        if matches!(self.home.layout(), Layout::Whole { .. })
-            || self.since.fetch_add(written, Ordering::Relaxed) + written < EARLY
+        if self.home.layout().is_whole() || self.since.fetch_add(written, Ordering::Relaxed) + written < EARLY
         {
             return;
         }
@@ -358,7 +358,9 @@ impl Resident {
         let me = self.clone();
         service::later(move || {
             if let Err(e) = me.settle_here(&own) {
-                log::say(1, || format!("sending a file home in the background: {e}; it is tried again"));
+                crate::log::say(1, || {
+                    format!("sending a file home in the background: {e}; it is tried again")
+                });
             }
         })
     }
@@ -434,7 +436,7 @@ impl Resident {
 
     /// Whether the store lacks something of the file.
     pub fn is_unsettled(&self) -> bool {
-        self.control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD) != 0
+        self.control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | SENDING) != 0
     }
 
     /// Sends everything home that the store lacks. The overlay has been flushed.
@@ -454,17 +456,41 @@ impl Resident {
         let store = self.home.store()?;
         let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
         self.pool.lock(&head.settle_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
+        // Whoever dies in this leaves the mark, by which the next one knows that there is something to do.
+        let before = head.flags.fetch_or(SENDING, Ordering::AcqRel);
         let flags = head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
         let mut result = Ok(());
-        if flags & UNLINKED == 0 && flags & (CHANGED | WILD) != 0 {
-            result = self.send(&*store, own, flags & WILD != 0);
+        if flags & UNLINKED == 0 && (flags & (CHANGED | WILD) != 0 || before & SENDING != 0) {
+            if before & SENDING != 0 {
+                result = self.send_again_behind_end();
+            }
+            result = result.and_then(|()| self.send(&*store, own, flags & WILD != 0));
             match result {
                 Ok(()) => head.settled.fetch_add(1, Ordering::AcqRel) as u32,
                 Err(_) => head.flags.fetch_or(CHANGED, Ordering::AcqRel),
             };
         }
+        // After a failure the mark stays too: what was sent behind the end is cut off first.
+        if result.is_ok() {
+            head.flags.fetch_and(!SENDING, Ordering::AcqRel);
+        }
         lock::unlock(&head.settle_lock, me);
         result
+    }
+
+    /// Somebody died, or failed, while sending. What it wrote behind the end that is known to all must not show when the
+    /// file grows over it: it is cut off, and what is here of it is sent again.
+    fn send_again_behind_end(&self) -> Result<(), Errno> {
+        let head = self.control.head();
+        self.locked(|| {
+            let known = head.home_len.load(Ordering::Acquire);
+            let (mut g, end) = (known / GRANULE, head.high.load(Ordering::Acquire));
+            while let Some((from, to)) = self.control.run(Bit::Present, true, g, end) {
+                self.control.set(Bit::Dirty, from, to);
+                g = to;
+            }
+            head.cutting.fetch_min(known, Ordering::AcqRel);
+        })
     }
 
     fn send(&self, store: &dyn Store, own: &ServiceFd, all: bool) -> Result<(), Errno> {
@@ -479,9 +505,10 @@ impl Resident {
                 self.control.set(Bit::Dirty, from, to);
             })?;
         }
-        match self.home.layout() {
-            Layout::Buckets { .. } => self.send_buckets(store, own, len)?,
-            Layout::Whole { .. } => self.send_whole(store, own, len)?,
+        if self.home.layout().is_whole() {
+            self.send_whole(store, own, len)?;
+        } else {
+            self.send_mapped(store, own, len)?;
         }
         self.home.settled(self, own, len)?;
         self.locked(|| {
@@ -494,63 +521,64 @@ impl Resident {
         })
     }
 
-    fn send_buckets(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let (head, layout, id) = (self.control.head(), self.home.layout(), self.id());
-        let cut = head.cut_at.swap(NO_CUT, Ordering::AcqRel);
-        let stored = head.stored_len.load(Ordering::Acquire);
-        if cut < stored
-            && let Err(e) = self.cut_objects(store, cut, stored)
-        {
-            head.cut_at.fetch_min(cut, Ordering::AcqRel);
-            return Err(e);
-        }
+    fn send_mapped(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
+        let (head, at, map) = (self.control.head(), self.at(store), self.map()?);
+        self.cut_objects(at, &map)?;
         let end = len.div_ceil(GRANULE);
-        let mut g = 0;
-        while let Some((from, to)) = self.control.run(Bit::Dirty, true, g, end) {
+        let next = |g| self.control.run(Bit::Dirty, true, g, end);
+        let mut found = next(0);
+        while let Some((from, to)) = found {
             let to = to.min(from + BATCH / GRANULE);
             let range = from * GRANULE..(to * GRANULE).min(len);
             // What is written from here on is sent by the next round.
             self.locked(|| self.control.clear(Bit::Again, from, to))?;
             let mut bytes = vec![0u8; (range.end - range.start) as usize];
             read_all(own.raw(), &mut bytes, range.start)?;
-            let pieces: Vec<_> = layout.pieces(range.clone()).collect();
-            let keys: Vec<_> = pieces.iter().map(|p| layout.key(id, p.bucket)).collect();
-            let mut requests: Vec<_> = pieces
-                .iter()
-                .zip(&keys)
-                .map(|(p, key)| {
-                    let at = (p.range.start - range.start) as usize;
-                    let part = &bytes[at..at + (p.range.end - p.range.start) as usize];
-                    // A bucket that is written as a whole, or ends where the file ends, is one plain put.
-                    if p.at == 0 && (p.range.end == len || self.is_bucket(p)) {
-                        Request::Put { key, bytes: part, condition: Condition::Always, meta: &[] }
-                    } else {
-                        Request::Update { key, offset: p.at, bytes: part }
-                    }
-                })
-                .collect();
-            let mut outcomes = Vec::new();
-            store.submit(&mut requests, &mut outcomes);
-            for outcome in outcomes {
-                outcome.map_err(|e| failed(&e))?;
-            }
+            // Before it is: whoever dies leaves no object that is not known of.
+            let size = head.stored_len.fetch_max(range.end, Ordering::AcqRel).max(range.end);
+            found = next(to);
+            map.write(at, size, range.start, &bytes, found.is_some()).map_err(|e| told(&e))?;
             self.locked(|| self.control.settle_bits(from, to))?;
-            head.stored_len.fetch_max(range.end, Ordering::AcqRel);
-            g = to;
         }
+        Self::upkeep(at, &map, len);
         Ok(())
     }
 
-    fn is_bucket(&self, piece: &super::placement::Piece) -> bool {
-        match self.home.layout() {
-            Layout::Buckets { size, .. } => piece.range.end - piece.range.start == *size,
-            Layout::Whole { .. } => true,
+    /// The file was cut and may have grown again: what the store held beyond must not come back.
+    fn cut_objects(&self, at: At<'_>, map: &Map) -> Result<(), Errno> {
+        let head = self.control.head();
+        // First noted, then taken: whoever dies between leaves both.
+        loop {
+            let cut = head.cut_at.load(Ordering::Acquire);
+            head.cutting.fetch_min(cut, Ordering::AcqRel);
+            if head.cut_at.compare_exchange(cut, NO_CUT, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                break;
+            }
         }
+        let cut = head.cutting.load(Ordering::Acquire);
+        let stored = head.stored_len.load(Ordering::Acquire);
+        if cut < stored {
+            map.truncate(at, stored, cut).map_err(|e| told(&e))?;
+            head.stored_len.store(cut, Ordering::Release);
+        }
+        head.cutting.store(NO_CUT, Ordering::Release);
+        Ok(())
     }
 
-    /// The file was cut to `cut` bytes and may have grown again: what the store held beyond must not come back.
-    fn cut_objects(&self, store: &dyn Store, cut: u64, stored: u64) -> Result<(), Errno> {
-        super::cut_objects(store, self.home.layout(), self.id(), cut, stored)
+    /// Some of what the mapper would like to tidy up, once everything is sent. The bytes are safe without it.
+    fn upkeep(at: At<'_>, map: &Map, len: u64) {
+        for _ in 0..UPKEEP {
+            match map.upkeep(at, len, BATCH) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(e) => {
+                    crate::log::say(2, || {
+                        format!("tidying the objects of a file up: {e}; it is tried again")
+                    });
+                    break;
+                }
+            }
+        }
     }
 
     fn send_whole(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
@@ -685,8 +713,10 @@ impl Resident {
             head.home_len.store(len, Ordering::Release);
             head.stored_len.store(len, Ordering::Release);
             head.cut_at.store(NO_CUT, Ordering::Release);
+            head.cutting.store(NO_CUT, Ordering::Release);
+            head.turn.fetch_add(1, Ordering::AcqRel);
             self.control.set_tag(tag);
-            head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
+            head.flags.fetch_and(!(CHANGED | SENDING), Ordering::AcqRel);
             Ok(())
         })?
     }

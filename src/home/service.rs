@@ -10,6 +10,7 @@
 //! that the process ends with the program's last thread.
 
 use crate::errno::Errno;
+use crate::log;
 use crate::own_thread;
 use crate::spin::Spin;
 use crate::sys;
@@ -142,6 +143,7 @@ fn start(jobs: &Receiver<Job>) -> bool {
 
 fn run(jobs: &Receiver<Job>) {
     MINE.with(|m| m.set(true));
+    log::apart();
     loop {
         match jobs.recv_timeout(LOOK) {
             // A job reports its own failures; a panic in it ends only the job.

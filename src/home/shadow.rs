@@ -5,9 +5,9 @@
 //!
 //! Names come relative to the mount, without "." and "..". Everything here runs on the service's threads.
 
+use super::Home;
 use super::catalog::{Catalog, Inode, Over, ROOT, Type};
-use super::control::{CHANGED, Control, NO_CUT, UNLINKED, WILD};
-use super::{Home, fresh_id};
+use super::control::{CHANGED, Control, NO_CUT, SENDING, UNLINKED, WILD};
 use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::pool::Pool;
@@ -131,7 +131,7 @@ impl<'a> Shadow<'a> {
         if way.inodes.len() > names.len() {
             return Ok(None);
         }
-        let id = fresh_id();
+        let id = self.home.fresh_id();
         let inode = Inode {
             id: id_text(id),
             kind: new.kind,
@@ -296,7 +296,7 @@ impl<'a> Shadow<'a> {
         if let Some(st) = &there {
             let born = sys::birth_at(libc::AT_FDCWD, path, st.st_ino);
             match Control::open(&self.home.control_path(st.st_ino)?, st.st_ino, born, [0, 0]) {
-                Ok((control, _)) if id_text(id_of(&control)) == inode.id => {
+                Ok((control, _)) if id_text(control.id()) == inode.id => {
                     return self.bring_up(path, st, control, inode);
                 }
                 _ => {}
@@ -334,7 +334,7 @@ impl<'a> Shadow<'a> {
         inode: &Inode,
     ) -> Result<(), Errno> {
         let head = control.head();
-        if head.flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED) != 0 {
+        if head.flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) != 0 {
             return Ok(());
         }
         if head.version.load(Ordering::Acquire) != inode.version {
@@ -403,11 +403,6 @@ fn gone_by_anyone(gone: rustix::io::Result<()>) -> Result<(), Errno> {
 )]
 fn mtime_of(st: &rustix::fs::Stat) -> u64 {
     (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec as u64)
-}
-
-fn id_of(control: &Control) -> [u64; 2] {
-    let id = &control.head().id;
-    [id[0].load(Ordering::Acquire), id[1].load(Ordering::Acquire)]
 }
 
 /// An identity as the catalog writes it.

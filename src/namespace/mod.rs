@@ -51,6 +51,7 @@ mod tests {
                 threshold: 0,
                 consistency: Default::default(),
                 settle: Default::default(),
+                mapper: crate::home::layout::PLAIN,
             })
             .collect()
     }

@@ -8,7 +8,7 @@
 
 use iris::errno::Errno;
 use iris::home::catalog::{Over, Type};
-use iris::home::placement::Layout;
+use iris::home::layout::Layout;
 use iris::home::resident::Anchor;
 use iris::home::shadow::{New, Shadow};
 use iris::home::{Home, service};
@@ -50,7 +50,7 @@ impl Node {
             storage: 0,
         });
         let address = format!("redis+unix://{}", server());
-        let layout = Layout::Buckets { prefix: format!("iris:1:{name}:").into_bytes(), size: 1 << 20 };
+        let layout = Layout::plain(format!("iris:1:{name}:").as_bytes());
         let open = move || {
             let address = Address::parse(&address).unwrap();
             iris_store_redis::open(&address, Host { adopt_thread: || {}, log: |_, _| {} })

@@ -1,0 +1,212 @@
+//! Carrying plans out: pieces become requests to a store. Owns that translation, and nothing else: what is planned is
+//! the mapper's business, and what a plan's records say is the log's.
+
+use super::error::MapError;
+use crate::home::layout::Keys;
+use iris_mappers::{Guard, How, Objects, Piece};
+use iris_store::{Capabilities, Condition, Kind, Outcome, Request, Store, StoreError};
+
+/// Deletions sent together.
+const TOGETHER: usize = 1024;
+/// How often an object that others keep changing is got, changed and put.
+const ATTEMPTS: u32 = 20;
+
+/// What placement may ask of a store.
+pub fn abilities(c: &Capabilities) -> iris_mappers::Store {
+    iris_mappers::Store {
+        range_read: c.range_read,
+        range_write: c.range_write,
+        // Where parts are written in place, nothing is put over what was read.
+        conditional_put: c.put_if_absent && (c.range_write || c.put_if_match),
+        max_object: c.max_put,
+    }
+}
+
+fn lost(store: &dyn Store, key: &[u8]) -> MapError {
+    MapError::Lost { place: store.place().into(), key: key.escape_ascii().to_string() }
+}
+
+/// Reads `pieces`, which lie in the order of the file and without gaps, into `into`.
+pub fn read(store: &dyn Store, keys: &Keys, pieces: &[Piece], into: &mut [u8]) -> Result<(), MapError> {
+    let names: Vec<Vec<u8>> = pieces.iter().map(|p| keys.object(p.object)).collect();
+    let mut requests = Vec::with_capacity(pieces.len());
+    let mut asked = Vec::with_capacity(pieces.len());
+    let mut rest = into;
+    for (piece, key) in pieces.iter().zip(&names) {
+        let (part, behind) = rest.split_at_mut((piece.len as usize).min(rest.len()));
+        rest = behind;
+        match piece.how {
+            How::Zeros => part.fill(0),
+            How::ReadWhole => read_of_whole(store, key, piece.at, part)?,
+            _ if !store.capabilities().range_read => {
+                if read_of_whole_len(store, key, piece.at, part)? < part.len() {
+                    return Err(lost(store, key));
+                }
+            }
+            _ => {
+                requests.push(Request::Get { key, offset: piece.at, into: part });
+                asked.push(piece.how);
+            }
+        }
+    }
+    rest.fill(0);
+    let mut outcomes = Vec::new();
+    if !requests.is_empty() {
+        store.submit(&mut requests, &mut outcomes);
+    }
+    for ((request, how), outcome) in requests.iter_mut().zip(asked).zip(outcomes) {
+        let Request::Get { key, into, .. } = request else { continue };
+        let got = match outcome {
+            Ok(Outcome::Read(n)) => n.min(into.len()),
+            Err(e) if e.kind == Kind::NotFound => 0,
+            Err(e) => return Err(e.into()),
+            Ok(_) => return Err(answer(store, key).into()),
+        };
+        if how == How::ReadWritten && got < into.len() {
+            return Err(lost(store, key));
+        }
+        into[got..].fill(0);
+    }
+    Ok(())
+}
+
+fn read_of_whole(store: &dyn Store, key: &[u8], at: u64, into: &mut [u8]) -> Result<(), MapError> {
+    let n = read_of_whole_len(store, key, at, into)?;
+    into[n..].fill(0);
+    Ok(())
+}
+
+/// As [`read_of_whole`]; how many bytes the object had to give.
+fn read_of_whole_len(store: &dyn Store, key: &[u8], at: u64, into: &mut [u8]) -> Result<usize, MapError> {
+    let (bytes, _) = whole(store, key)?;
+    let from = bytes.get(at as usize..).unwrap_or_default();
+    let n = from.len().min(into.len());
+    into[..n].copy_from_slice(&from[..n]);
+    Ok(n)
+}
+
+/// All of an object, and its tag; nothing where there is none.
+pub fn whole(store: &dyn Store, key: &[u8]) -> Result<(Vec<u8>, Option<Option<String>>), StoreError> {
+    let facts = match store.one(Request::Head { key }) {
+        Ok(Outcome::Facts(facts)) => facts,
+        Ok(_) => return Err(answer(store, key)),
+        Err(e) if e.kind == Kind::NotFound => return Ok((Vec::new(), None)),
+        Err(e) => return Err(e),
+    };
+    let mut bytes = vec![0; facts.len as usize];
+    match store.one(Request::Get { key, offset: 0, into: &mut bytes }) {
+        Ok(Outcome::Read(n)) => bytes.truncate(n),
+        Ok(_) => return Err(answer(store, key)),
+        Err(e) if e.kind == Kind::NotFound => return Ok((Vec::new(), None)),
+        Err(e) => return Err(e),
+    }
+    Ok((bytes, Some(facts.tag)))
+}
+
+fn answer(store: &dyn Store, key: &[u8]) -> StoreError {
+    StoreError::new(Kind::Corrupt, store.place(), Some(key), "an answer to another request")
+}
+
+/// Writes `pieces` of `bytes`, which begin at `offset` of the file.
+pub fn write(
+    store: &dyn Store,
+    keys: &Keys,
+    pieces: &[Piece],
+    offset: u64,
+    bytes: &[u8],
+) -> Result<(), MapError> {
+    let names: Vec<Vec<u8>> = pieces.iter().map(|p| keys.object(p.object)).collect();
+    let mut requests = Vec::with_capacity(pieces.len());
+    for (piece, key) in pieces.iter().zip(&names) {
+        let from = piece.offset.saturating_sub(offset) as usize;
+        let part = if piece.len == 0 { &[][..] } else { &bytes[from..from + piece.len as usize] };
+        let absent = piece.guard == Guard::Absent;
+        match piece.how {
+            How::Put => requests.push(Request::Put {
+                key,
+                bytes: part,
+                condition: if absent { Condition::Absent } else { Condition::Always },
+                meta: &[],
+            }),
+            How::Update => requests.push(Request::Update { key, offset: piece.at, bytes: part }),
+            How::Cut if store.capabilities().range_write => {
+                // An object that is shorter grows by zeros, which read as what is missing does.
+                requests.push(Request::Resize { key, len: piece.at });
+            }
+            How::Cut => modify(store, key, piece.guard, |old| old.truncate(piece.at as usize))?,
+            _ => modify(store, key, piece.guard, |old| {
+                let end = piece.at as usize + part.len();
+                if old.len() < end {
+                    old.resize(end, 0);
+                }
+                old[piece.at as usize..end].copy_from_slice(part);
+            })?,
+        }
+    }
+    let mut outcomes = Vec::new();
+    if !requests.is_empty() {
+        store.submit(&mut requests, &mut outcomes);
+    }
+    for (request, outcome) in requests.iter().zip(outcomes) {
+        match outcome {
+            Err(e) if matches!(request, Request::Resize { .. }) && e.kind == Kind::NotFound => {}
+            other => drop(other?),
+        }
+    }
+    Ok(())
+}
+
+/// Gets an object, changes it, and puts it back.
+fn modify(
+    store: &dyn Store,
+    key: &[u8],
+    guard: Guard,
+    mut change: impl FnMut(&mut Vec<u8>),
+) -> Result<(), MapError> {
+    let mut attempt = 0;
+    loop {
+        let (mut bytes, tag) = whole(store, key)?;
+        let before = bytes.len();
+        change(&mut bytes);
+        if tag.is_none() && bytes.len() == before {
+            return Ok(());
+        }
+        let condition = match (guard, tag) {
+            (Guard::Unchanged, None) => Condition::Absent,
+            (Guard::Unchanged, Some(Some(tag))) => Condition::Tag(tag),
+            _ => Condition::Always,
+        };
+        attempt += 1;
+        match store.one(Request::Put { key, bytes: &bytes, condition, meta: &[] }) {
+            Err(e) if e.kind == Kind::Precondition && attempt < ATTEMPTS => {}
+            other => return other.map(drop).map_err(MapError::from),
+        }
+    }
+}
+
+/// Deletes runs of objects.
+pub fn delete(store: &dyn Store, keys: &Keys, runs: &[Objects]) -> Result<(), MapError> {
+    let objects = runs.iter().flat_map(|run| {
+        (run.first..run.first + run.count).map(|number| iris_mappers::Object { level: run.level, number })
+    });
+    delete_keys(store, objects.map(|o| keys.object(o)))
+}
+
+/// Deletes objects by their keys, in their order.
+pub fn delete_keys(store: &dyn Store, mut keys: impl Iterator<Item = Vec<u8>>) -> Result<(), MapError> {
+    let mut outcomes = Vec::new();
+    loop {
+        let some: Vec<Vec<u8>> = keys.by_ref().take(TOGETHER).collect();
+        if some.is_empty() {
+            return Ok(());
+        }
+        let mut requests: Vec<_> = some.iter().map(|key| Request::Delete { key }).collect();
+        store.submit(&mut requests, &mut outcomes);
+        for outcome in outcomes.drain(..) {
+            match outcome {
+                Err(e) if e.kind != Kind::NotFound => return Err(e.into()),
+                _ => {}
+            }
+        }
+    }
+}
