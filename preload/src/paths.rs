@@ -221,16 +221,16 @@ pub fn templated<R: Answered>(
             unsafe { std::ptr::copy_nonoverlapping(before.as_ptr(), template, len) };
             return real(template);
         }
-        // SAFETY: `path` is a C string of ours in memory that nobody else has, which the call may fill in as it may a
-        // template of the program's; its end is as long as that of the template, and is copied back there.
+        // SAFETY: `path` is a C string of ours. Its end is as long as that of the template, which it is copied back to.
         unsafe {
-            let filled = path.cast_mut();
-            let length = CStr::from_ptr(path).to_bytes().len();
-            let result = real(filled);
-            if *filled == 0 {
+            let mut filled = CStr::from_ptr(path).to_bytes_with_nul().to_vec();
+            let length = filled.len() - 1;
+            let result = real(filled.as_mut_ptr().cast());
+            if filled[0] == 0 {
                 *template = 0;
             } else {
-                std::ptr::copy_nonoverlapping(filled.add(length - tail), template.add(len - tail), tail);
+                let end = filled.as_ptr().add(length - tail).cast();
+                std::ptr::copy_nonoverlapping(end, template.add(len - tail), tail);
             }
             if result.failed() { result } else { given_back(result) }
         }
