@@ -4,6 +4,8 @@
 
 #[path = "command/bed.rs"]
 mod bed;
+#[path = "command/bench.rs"]
+mod bench;
 #[path = "command/check.rs"]
 mod check;
 #[path = "command/drain.rs"]

@@ -1,6 +1,7 @@
 //! The command `iris`. Owns its subcommands, their words and their exit codes; all knowledge of mounts, Tier 0
 //! and files is the library's.
 
+mod bench;
 mod check;
 mod config;
 mod library;
@@ -53,6 +54,9 @@ enum Subcommands {
     /// Take home what killed processes left in Tier 0
     #[command(long_about = DRAIN, after_long_help = DRAIN_MORE)]
     Drain(tier0::DrainArgs),
+    /// Measure what placement costs and gains on this machine and its stores
+    #[command(long_about = BENCH, after_long_help = BENCH_MORE)]
+    Bench(bench::BenchArgs),
     /// Print shell completions
     #[command(
         after_long_help = "Example:\n  iris completions bash > ~/.local/share/bash-completion/completions/iris"
@@ -109,6 +113,18 @@ const DRAIN_MORE: &str = "Examples:\n  \
     Exit codes: 0 all is home (or left to a living process); 1 something could not be taken home, and the output \
     says what to do; 2 the configuration is wrong.";
 
+const BENCH: &str = "Measure what placement costs and gains on this machine and its stores.\n\n\
+    Mapping alone; files on objects, every mapper against one object a file; objects in files, every container mapper \
+    against a file an object; and traces. Every byte is compared. Nothing is kept: a folder in --dir, and objects whose \
+    keys begin with iris-bench:, are made and removed.";
+
+const BENCH_MORE: &str = "Examples:\n  \
+    iris bench mapping\n  \
+    iris bench files --store redis+unix:///run/redis.sock --plots plots\n  \
+    iris bench objects --dir /scratch --size 1GiB\n  \
+    iris bench traces --trace run1.csv --trace run2.csv --json\n\n\
+    Exit codes: 0; 1 something could not be measured, or a byte was wrong; 2 the options are wrong.";
+
 /// Runs the command line.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -118,6 +134,7 @@ pub fn main() -> ExitCode {
         Subcommands::Config(args) => config::main(args),
         Subcommands::Status(args) => tier0::status(args),
         Subcommands::Drain(args) => tier0::drain(args),
+        Subcommands::Bench(args) => bench::main(args),
         Subcommands::Completions(args) => pages::completions(args),
         Subcommands::Man(args) => pages::man(args),
     };

@@ -5,7 +5,7 @@ use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-const SUBCOMMANDS: [&str; 7] = ["run", "check", "config", "status", "drain", "completions", "man"];
+const SUBCOMMANDS: [&str; 8] = ["run", "check", "config", "status", "drain", "bench", "completions", "man"];
 
 #[test]
 fn config_shows_values_and_origins() {
@@ -76,7 +76,7 @@ fn mistakes_are_told_with_exit_code_2() {
         (vec!["--set", "log"], "KEY=VALUE is needed".into()),
         (vec!["--mount", "gone"], "command line, --mount: mount gone: No such file".into()),
         (vec!["--mount", "/"], "/ cannot be a mount".into()),
-        (vec!["--mount", "/virt=redis://u:p@h:1/0"], "redis://u:***@h:1/0: this home needs a store".into()),
+        (vec!["--set", "mapper=balancd"], "unknown mapper `balancd`; did you mean `balanced`?".into()),
     ] {
         let (code, out, err) = outcome(bed.iris(["config"]).args(&args));
         assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
