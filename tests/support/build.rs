@@ -105,6 +105,31 @@ pub fn library(name: &str) -> PathBuf {
     })
 }
 
+/// The example `name` of mpi-examples/ for one of the two MPIs (`mpich`, `openmpi`), by its own compiler wrapper.
+pub fn mpi_example(mpi: &str, name: &str) -> PathBuf {
+    let folder = root().join("mpi-examples");
+    let source = [folder.join(format!("{name}.c")), folder.join(format!("{name}.f90"))]
+        .into_iter()
+        .find(|s| s.exists())
+        .unwrap_or_else(|| panic!("no source of {name} in {}", folder.display()));
+    let output = format!("{mpi}-{name}");
+    once(&output, &source, &[folder.join("example.h")], |to| {
+        let wrapper = match name {
+            "parallel_hdf5" => "h5pcc",
+            _ if source.extension().is_some_and(|e| e == "f90") => "mpif90",
+            _ => "mpicc",
+        };
+        // The wrapper for HDF5 leaves its object file where it runs.
+        let here = tempfile::tempdir_in(programs_dir()).expect("a folder for the compiler");
+        let mut command = Command::new(format!("{wrapper}.{mpi}"));
+        command.args(["-O1", "-g"]).arg("-o").arg(to).arg(&source).current_dir(here.path());
+        if name == "parallel_netcdf" {
+            command.arg("-lpnetcdf");
+        }
+        compile(&mut command, &output);
+    })
+}
+
 /// Everything that other programs start: the children of the exec tests, dynamic and static, and the program
 /// whose library writes late.
 pub fn helpers() -> PathBuf {
