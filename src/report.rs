@@ -91,9 +91,11 @@ pub enum Count {
     FlushBytes,
     /// Errors that a flush met.
     FlushErrors,
+    /// Requests of MPI-IO that went past the MPI library.
+    MpiDirect,
 }
 
-const COUNTS: [&str; 10] = [
+const COUNTS: [&str; 11] = [
     "opened",
     "staged_writes",
     "staged_bytes",
@@ -104,6 +106,7 @@ const COUNTS: [&str; 10] = [
     "flush_writes",
     "flush_bytes",
     "flush_errors",
+    "mpi_direct",
 ];
 
 static COUNTED: [AtomicU64; COUNTS.len()] = [const { AtomicU64::new(0) }; COUNTS.len()];

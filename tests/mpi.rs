@@ -56,13 +56,17 @@ struct Example {
     unordered: Option<&'static str>,
     /// Some of its writes are small, and by calls that Iris serves.
     stages: bool,
+    /// Some of its requests may go past the MPI library.
+    direct: bool,
+    /// What it says depends on the library, which is then run natively too.
+    own_words: bool,
 }
 
 const BOTH: &[Library] = &[MPICH, OMPIO, ROMIO];
 const OPEN_MPI_ONLY: &[Library] = &[OMPIO, ROMIO];
 
 const fn example(name: &'static str, runs: &'static [(&'static [&'static str], u32)]) -> Example {
-    Example { name, runs, libraries: BOTH, unordered: None, stages: true }
+    Example { name, runs, libraries: BOTH, unordered: None, stages: true, direct: true, own_words: false }
 }
 
 macro_rules! programs {
@@ -75,15 +79,20 @@ macro_rules! programs {
 }
 
 programs! {
+    mpi_calls = Example { own_words: true, ..example("mpi_calls", &[(&["{d}"], 0)]) };
+    io_bench = example("io_bench", &[
+        (&["-o", "{d}/shared", "-b", "60000", "-t", "600", "-s", "3", "-e", "-z", "-C", "-W", "-R", "-k", "-q"], 0),
+        (&["-o", "{d}/own", "-F", "-b", "4k", "-t", "64", "-s", "2", "-C", "-R", "-k", "-q"], 0),
+    ]);
     file_per_process = example("file_per_process", &[(&["{d}/f"], 0)]);
     segments = example("segments", &[(&["{d}/f"], 0)]);
-    subarray = Example { stages: false, ..example("subarray", &[(&["{d}/f"], 0)]) };
-    overlap = Example { stages: false, ..example("overlap", &[(&["{d}/f"], 0)]) };
-    shared_log = Example { unordered: Some("f"), ..example("shared_log", &[(&["{d}/f"], 0)]) };
+    subarray = Example { stages: false, direct: false, ..example("subarray", &[(&["{d}/f"], 0)]) };
+    overlap = Example { stages: false, direct: false, ..example("overlap", &[(&["{d}/f"], 0)]) };
+    shared_log = Example { direct: false, unordered: Some("f"), ..example("shared_log", &[(&["{d}/f"], 0)]) };
     checkpoint = example("checkpoint", &[(&["{d}", "60", "25"], 0), (&["{d}", "60"], 1)]);
     shared_file = example("shared_file", &[(&["{d}/f", "200"], 0)]);
     parallel_hdf5 = example("parallel_hdf5", &[(&["{d}/f"], 0)]);
-    parallel_netcdf = Example { libraries: OPEN_MPI_ONLY, ..example("parallel_netcdf", &[(&["{d}/f"], 0)]) };
+    parallel_netcdf = Example { direct: false, libraries: OPEN_MPI_ONLY, ..example("parallel_netcdf", &[(&["{d}/f"], 0)]) };
     fortran_mpif = example("fortran_mpif", &[(&["{d}/f"], 0)]);
     fortran_module = example("fortran_module", &[(&["{d}/f"], 0)]);
     fortran_f08 = example("fortran_f08", &[(&["{d}/f"], 0)]);
@@ -157,15 +166,25 @@ fn check(example: &Example) {
             assert!(out.contains("ok"), "{} says natively: {out}{err}", example.name);
         }
         for library in example.libraries {
+            let own = Scene::new(example.name, "native-own", &[]);
+            let mut reference = (&native, &plain);
+            let words;
+            if example.own_words {
+                (words, _) = run_all(example, library, ranks, &own.dir(), &[]);
+                reference = (&words, &own);
+            }
+            let (native, plain) = reference;
             let mut mounted = Scene::new(example.name, library.mpi, &[]);
             let env = mounted.environment(&PLAIN, Some(&iris));
             let (outcomes, hand) = run_all(example, library, ranks, &mounted.dir(), &env);
-            let mut said = differences(example, (&native, &plain.dir()), (&outcomes, &mounted.dir()));
+            let mut said = differences(example, (native, &plain.dir()), (&outcomes, &mounted.dir()));
             said.extend(mounted.left_in_tier0(&env));
             if mounted.reported("opened") + mounted.reported("no_tier0") == 0 {
                 said.push("the report tells of no mounted file: was Iris at work?".to_owned());
             } else if example.stages && mounted.reported("staged_writes") == 0 {
                 said.push("the report tells of no staged write: was Iris at work?".to_owned());
+            } else if example.direct && mounted.reported("mpi_direct") == 0 {
+                said.push("the report tells of no request past the MPI library".to_owned());
             }
             if said.is_empty() {
                 continue;
@@ -173,7 +192,7 @@ fn check(example: &Example) {
             // Whose fault is it?
             let alone = Scene::new(example.name, "native-too", &[]);
             let (same, _) = run_all(example, library, ranks, &alone.dir(), &[]);
-            if !differences(example, (&native, &plain.dir()), (&same, &alone.dir())).is_empty() {
+            if !differences(example, (native, &plain.dir()), (&same, &alone.dir())).is_empty() {
                 said.push(format!("natively {} differs from the first library as well", library.name));
             }
             failed.push(format!(

@@ -1,6 +1,6 @@
 /* What Rust cannot define: functions with variable arguments (their bodies only turn the arguments into a list
- * and call the hook that takes one), and a thread variable of the initial-exec model, which a signal handler
- * and a vfork child may read. Owns no state but that variable; may not touch the engine. */
+ * and call the hook that takes one), and thread variables of the initial-exec model, which a signal handler
+ * and a vfork child may read. Owns no state but these; may not touch the engine. */
 
 #include <alloca.h>
 #include <stdarg.h>
@@ -14,6 +14,11 @@
 __thread unsigned iris_depth[2] __attribute__((visibility("hidden")));
 
 unsigned *iris_depth_address(void) { return iris_depth; }
+
+/* The MPI_File_open that this thread is in, or null. See mpi/opening.rs. */
+static __thread void *iris_opening;
+
+void **iris_opening_place(void) { return &iris_opening; }
 
 int __vdprintf_chk(int fd, int flag, const char *format, va_list list);
 int __vfwprintf_chk(FILE *stream, int flag, const wchar_t *format, va_list list);

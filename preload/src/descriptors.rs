@@ -2,6 +2,7 @@
 
 use crate::guard::{ask, concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
+use crate::mpi;
 use crate::real::raw;
 use ::engine::engine::{self, Answer, Touch};
 use ::engine::errno::Errno;
@@ -13,6 +14,7 @@ pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     if !live() {
         return real();
     }
+    mpi::closing(fd);
     let flushed = tell(|| engine::before_close(fd));
     let result = real();
     match flushed {

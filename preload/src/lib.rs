@@ -8,6 +8,7 @@ mod guard;
 mod hook;
 mod inkernel;
 mod load;
+mod mpi;
 mod names;
 mod open;
 mod paths;

@@ -3,6 +3,7 @@
 
 use crate::guard::{fail, int, live, mounted, readable, tell};
 use crate::hook::hooks;
+use crate::mpi;
 use crate::paths::{HERE, how_to_open, named, templated};
 use crate::process;
 use crate::real::raw;
@@ -52,7 +53,13 @@ const FRESH: c_int = O_RDWR | O_CREAT | O_EXCL;
 hooks! {
     fn open | open64 | __open | __open64(path: *const c_char, flags: c_int, mode: mode_t) -> c_int,
         real = raw::open => {
-        named(HERE, path, how_to_open(flags), |dir, path| opening(dir, path, flags, || real(path, flags, mode)))
+        let fd = named(HERE, path, how_to_open(flags), |dir, path| {
+            opening(dir, path, flags, || real(path, flags, mode))
+        });
+        if fd >= 0 && live() {
+            mpi::opened(path, fd, flags);
+        }
+        fd
     }
 
     fn openat | openat64(dir: c_int, path: *const c_char, flags: c_int, mode: mode_t) -> c_int,

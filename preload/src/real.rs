@@ -132,6 +132,8 @@ pub mod raw {
             = libc::SYS_write, [fd, buf, len, 0, 0, 0];
         fn pread(fd: c_int, buf: *mut c_void, len: size_t, at: off_t) -> ssize_t
             = libc::SYS_pread64, [fd, buf, len, at, 0, 0];
+        fn pwrite(fd: c_int, buf: *const c_void, len: size_t, at: off_t) -> ssize_t
+            = libc::SYS_pwrite64, [fd, buf, len, at, 0, 0];
         fn lseek(fd: c_int, offset: off_t, whence: c_int) -> off_t = libc::SYS_lseek, [fd, offset, whence, 0, 0, 0];
         fn mmap(at: *mut c_void, len: size_t, prot: c_int, flags: c_int, fd: c_int, offset: off_t) -> *mut c_void
             = libc::SYS_mmap, [at, len, prot, flags, fd, offset];

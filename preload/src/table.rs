@@ -69,7 +69,7 @@ pub const ALONE: &[&str] = &[
     "__vfork",
 ];
 
-/// Functions of other libraries that are hooked: libaio's and liburing's.
+/// Functions of other libraries that are hooked: libaio's, liburing's and those of MPI.
 #[allow(dead_code)]
 pub const FOREIGN: &[&str] = &[
     "io_submit",
@@ -77,6 +77,24 @@ pub const FOREIGN: &[&str] = &[
     "io_uring_queue_init",
     "io_uring_queue_init_params",
     "io_uring_queue_init_mem",
+    "MPI_File_open",
+    "PMPI_File_open",
+    "MPI_File_close",
+    "PMPI_File_close",
+    "MPI_File_set_view",
+    "PMPI_File_set_view",
+    "MPI_File_set_atomicity",
+    "PMPI_File_set_atomicity",
+    "MPI_File_write_at",
+    "PMPI_File_write_at",
+    "MPI_File_read_at",
+    "PMPI_File_read_at",
+    "MPI_File_write_at_c",
+    "PMPI_File_write_at_c",
+    "MPI_File_read_at_c",
+    "PMPI_File_read_at_c",
+    "MPI_Finalize",
+    "PMPI_Finalize",
 ];
 
 /// The library's own functions; see include/iris.h.

@@ -56,7 +56,9 @@ pub enum Touch {
 }
 
 pub use names::{Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything};
-pub use process::{after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, spawned};
+pub use process::{
+    after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, settle_open, spawned,
+};
 
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already
 /// done. Returns whether anything is mounted. Must not be called from a signal handler the first time.

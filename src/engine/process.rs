@@ -113,6 +113,17 @@ fn flush_all(engine: &state::Engine) {
     }
 }
 
+/// Before MPI_Finalize: what is still open goes home where the mount wants that at close; the program may go on.
+pub fn settle_open() {
+    let Some(engine) = state::engine() else { return };
+    for file in engine.files().iter().filter(|f| f.mount().settle == crate::config::Settle::Close) {
+        // The file's next write, sync or close tells the program.
+        if let Err(e) = file.flush() {
+            file.keep_error(e);
+        }
+    }
+}
+
 static REPORTED: AtomicBool = AtomicBool::new(false);
 
 fn write_report(engine: &state::Engine) {
@@ -124,7 +135,7 @@ fn write_report(engine: &state::Engine) {
     }
 }
 
-/// At exit, `_exit`, `quick_exit` and MPI_Finalize: everything staged goes home; from then on writes go through.
+/// At exit, `_exit` and `quick_exit`: everything staged goes home; from then on writes go through.
 /// May be called several times.
 pub fn at_exit() {
     let Some(engine) = state::engine() else { return };

@@ -105,13 +105,15 @@ pub fn library(name: &str) -> PathBuf {
     })
 }
 
-/// The example `name` of mpi-examples/ for one of the two MPIs (`mpich`, `openmpi`), by its own compiler wrapper.
+/// The example `name` of mpi-examples/, or the program of c-tests/, for one of the two MPIs (`mpich`, `openmpi`), by its own compiler wrapper.
 pub fn mpi_example(mpi: &str, name: &str) -> PathBuf {
     let folder = root().join("mpi-examples");
-    let source = [folder.join(format!("{name}.c")), folder.join(format!("{name}.f90"))]
-        .into_iter()
-        .find(|s| s.exists())
-        .unwrap_or_else(|| panic!("no source of {name} in {}", folder.display()));
+    let source =
+        [format!("mpi-examples/{name}.c"), format!("mpi-examples/{name}.f90"), format!("c-tests/{name}.c")]
+            .map(|s| root().join(s))
+            .into_iter()
+            .find(|s| s.exists())
+            .unwrap_or_else(|| panic!("no source of {name} in {}", folder.display()));
     let output = format!("{mpi}-{name}");
     once(&output, &source, &[folder.join("example.h")], |to| {
         let wrapper = match name {
