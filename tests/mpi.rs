@@ -10,6 +10,7 @@ mod support;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use support::build;
 use support::pair::{self, Place, Scene, Variant};
 use support::run::{Outcome, Run};
@@ -125,6 +126,8 @@ fn run_all(
         let mut all = text(library.env);
         if library.mpi == "openmpi" {
             all.extend(text(OPEN_MPI));
+            // By default all launchers of a user share a folder, which the one that ends removes under the others.
+            all.push(("OMPI_MCA_orte_tmpdir_base".into(), said.path().into()));
         }
         all.extend(env.iter().cloned());
         let run =
@@ -204,6 +207,46 @@ fn check(example: &Example) {
         }
     }
     assert!(failed.is_empty(), "{} runs differ:\n\n{}\n", failed.len(), failed.join("\n\n"));
+}
+
+/// What mpi-examples/example.h says belongs at an offset.
+fn byte_at(at: u64) -> u8 {
+    let x = at.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (x >> 57 ^ x >> 31) as u8
+}
+
+/// A rank is killed in the middle, and the launcher ends the others: what was synced is there, and so is everything
+/// that the killed rank's calls had returned for.
+#[test]
+fn a_killed_rank_loses_nothing_that_returned() {
+    const ROUNDS: u64 = 3;
+    const RECORDS: u64 = 150;
+    let iris = build::libiris();
+    for library in BOTH {
+        for ranks in [2, 4] {
+            let example = &example("mpi_killed", &[(&["{d}/f", "3", "150"], 0)]);
+            let mut scene = Scene::new(example.name, library.mpi, &[]);
+            let env = scene.environment(&PLAIN, Some(&iris));
+            let (outcomes, hand) = run_all(example, library, ranks, &scene.dir(), &env);
+            assert_ne!(outcomes[0].status, "exit 0", "the last rank is killed: {hand}");
+            // The launcher may be gone before the last rank that it ended: a living writer's files are left to it.
+            let begun = Instant::now();
+            let left = loop {
+                pair::iris(&["drain"], &env);
+                let left = scene.left_in_tier0(&env);
+                if left.is_empty() || begun.elapsed() > Duration::from_secs(60) {
+                    break left;
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            };
+            assert!(left.is_empty(), "{}, {ranks} ranks: {left:?}", library.name);
+            let bytes = fs::read(scene.dir().join("f")).expect("read what is there");
+            let whole = (ROUNDS * u64::from(ranks) + 1) * RECORDS * 100;
+            assert_eq!(bytes.len() as u64, whole, "{}, {ranks} ranks: {hand}", library.name);
+            let wrong = (0..whole).find(|&at| bytes[at as usize] != byte_at(at));
+            assert_eq!(wrong, None, "{}, {ranks} ranks: the first wrong byte: {hand}", library.name);
+        }
+    }
 }
 
 /// The comparison must be able to fail: by a flipped bit, and when Iris is not there at all.
