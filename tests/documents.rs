@@ -19,6 +19,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/crates.md",
     "docs/stores.md",
     "docs/mappers.md",
+    "docs/mpi.md",
     "CHANGELOG.md",
 ];
 /// What a path of this repository begins with.
