@@ -278,7 +278,7 @@ static void between_ranks(void) {
 
 /* More files at once than any table holds; and one file opened twice. */
 static void many(void) {
-    enum { MANY = 300 };
+    enum { MANY = 270 };
     MPI_File files[MANY], again;
     char name[64];
     if (rank) return;

@@ -110,7 +110,7 @@ static double phase(int writing, int whose, int check_bytes, const long long *or
 static void tell(const char *what, double seconds) {
     double mib = (double)block * segments * ranks / (1 << 20);
     if (rank || quiet) return;
-    if (machine) printf("%s %.3f %.6f\n", what, mib / seconds, seconds);
+    if (machine) printf("%s %.6f %.6f\n", what, mib / seconds, seconds);
     else printf("%-6s %10.2f MiB/s  %9.6f s  %.0f requests/s\n", what, mib / seconds, seconds,
                 (double)block * segments * ranks / (double)transfer / seconds);
 }
