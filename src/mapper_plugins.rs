@@ -2,11 +2,14 @@
 //! `include/iris_mapper.h`. Owns the loading, and the border: what comes over it is checked before it is believed.
 //! Plans nothing itself. Nothing is loaded before somebody asks for the registry.
 
+mod abi;
+
+use abi::{CFacts, CObjects, CPiece, CRecord, Calls, Ops, Text};
 use iris_mappers::{
     Facts, Guard, How, MAX_FILE, MAX_NUMBER, Maker, Mapper, Object, Objects, OptionSpec, Options, Piece,
     Plan, PlanError, Record, RecordError, Registry, SpecError, Standing, end_of,
 };
-use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::ffi::{CStr, CString, OsStr, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -52,94 +55,14 @@ pub enum PluginError {
     },
 }
 
-#[repr(C)]
-struct CFacts {
-    size: u64,
-    max_object: u64,
-    store: u32,
-    reserved: u32,
-}
-
-#[repr(C)]
-struct CPiece {
-    number: u64,
-    level: u32,
-    how: u32,
-    at: u64,
-    offset: u64,
-    len: u64,
-    guard: u32,
-    reserved: u32,
-}
-
-#[repr(C)]
-struct CObjects {
-    first: u64,
-    count: u64,
-    level: u32,
-    reserved: u32,
-}
-
-type CRecord = [u8; 28];
-type Text = *const c_char;
-
 /// What is behind `iris_plan`: the plan, and what was wrong with what was added to it.
 struct Sheet<'a> {
     plan: &'a mut Plan,
     wrong: Option<&'static str>,
 }
 
-#[repr(C)]
-struct Calls {
-    piece: unsafe extern "C" fn(*mut c_void, *const CPiece),
-    remove: unsafe extern "C" fn(*mut c_void, *const CObjects),
-    record: unsafe extern "C" fn(*mut c_void, *const CRecord),
-    intent: unsafe extern "C" fn(*mut c_void, *const CRecord),
-    take: unsafe extern "C" fn(*mut c_void, u64),
-}
-
 static CALLS: Calls =
     Calls { piece: add_piece, remove: add_removal, record: add_record, intent: add_intent, take: add_taken };
-
-type PlanRange =
-    unsafe extern "C" fn(*const c_void, *const CFacts, u64, u64, *mut c_void, *const Calls) -> Text;
-
-/// `iris_mapper`
-#[repr(C)]
-struct Ops {
-    abi: u32,
-    size: u32,
-    name: Text,
-    about: Text,
-    create: Option<unsafe extern "C" fn(Text, *mut *mut c_void) -> Text>,
-    destroy: Option<unsafe extern "C" fn(*mut c_void)>,
-    plan_write: Option<
-        unsafe extern "C" fn(*const c_void, *const CFacts, u64, u64, u64, *mut c_void, *const Calls) -> Text,
-    >,
-    plan_read: Option<PlanRange>,
-    plan_truncate:
-        Option<unsafe extern "C" fn(*const c_void, *const CFacts, u64, *mut c_void, *const Calls) -> Text>,
-    plan_remove:
-        Option<unsafe extern "C" fn(*const c_void, *const CFacts, *mut c_void, *const Calls) -> Text>,
-    standing: Option<unsafe extern "C" fn(*const c_void, *const CFacts, u32, u64) -> c_int>,
-    apply: Option<unsafe extern "C" fn(*mut c_void, *const CRecord) -> Text>,
-    garbage: Option<
-        unsafe extern "C" fn(
-            *const c_void,
-            u64,
-            *mut c_void,
-            unsafe extern "C" fn(*mut c_void, *const CObjects),
-        ),
-    >,
-    collected: Option<unsafe extern "C" fn(*mut c_void, *const CObjects) -> Text>,
-    snapshot: Option<
-        unsafe extern "C" fn(*const c_void, *mut c_void, unsafe extern "C" fn(*mut c_void, *const CRecord)),
-    >,
-    reset: Option<unsafe extern "C" fn(*mut c_void)>,
-}
-
-// SAFETY: a table that its library never changes once it has given it out, by the header; the texts in it too.
-unsafe impl Sync for Ops {}
 
 /// The functions that every mapper must have, taken out of [`Ops`] once they are known to be there.
 struct Library {

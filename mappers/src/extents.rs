@@ -8,18 +8,15 @@
 //! far apart, each of those would be waited for as long as a leaf. So a look-up waits for far memory twice: for a
 //! leaf's offsets, and for the extent found.
 
+mod nodes;
+
+use nodes::{FREE, Inner, Leaf, WIDTH, rank, rank_below};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Extents in a leaf, and children of an inner node.
-const WIDTH: usize = 80;
 /// Leaves in a block of memory; the first block grows to that.
 const BLOCK: usize = 32;
-/// Offsets in a cache line.
-const LINE: usize = 8;
 /// A leaf with fewer extents than this is joined with a neighbour, if there is room.
 const SPARSE: usize = WIDTH / 4;
-/// A key that is none: no extent begins where the longest file ends.
-const FREE: u64 = crate::MAX_FILE;
 /// No node.
 const NONE: u32 = u32::MAX;
 /// Levels of inner nodes at most: each has at least two children when it is made, and there are less than 2^32.
@@ -57,141 +54,6 @@ impl Extent {
             self.len = (end - self.offset) as u32;
         }
         self
-    }
-}
-
-#[derive(Clone, Copy, Default)]
-struct Value {
-    object: u64,
-    at: u32,
-    len: u32,
-}
-
-/// Offsets in `keys[..n]`, ascending; the rest is [`FREE`], which no offset is.
-///
-/// All of a leaf is in one page of memory, so that its values are not waited for twice.
-#[repr(align(2048))]
-struct Leaf {
-    keys: [u64; WIDTH],
-    values: [Value; WIDTH],
-    n: u32,
-    prev: u32,
-    next: u32,
-    /// It answers for the offsets `low..high`; for none while it is not used.
-    low: u64,
-    high: u64,
-}
-
-/// Child `i` holds the offsets from `keys[i]` up to `keys[i + 1]`. `keys[0]` is 0 in every node, so that the first
-/// child answers for all that comes before the second, whichever children have been there.
-#[repr(align(64))]
-struct Inner {
-    keys: [u64; WIDTH],
-    children: [u32; WIDTH],
-    n: u32,
-}
-
-const _: () = assert!(size_of::<Leaf>() == 2048 && WIDTH.is_multiple_of(LINE));
-
-/// The number of keys that are not greater than `x`.
-#[inline]
-fn rank(keys: &[u64; WIDTH], x: u64) -> usize {
-    // One less than the first offset that is too large. Neither it nor a key has the top bit, so the difference
-    // has it if the key is the lesser: a comparison that becomes a few vector instructions on any x86-64.
-    let above = x.min(crate::MAX_FILE - 1) + 1;
-    let not_above = |k: u64| k.wrapping_sub(above) >> 63;
-    let lines: u64 = (0..WIDTH / LINE).map(|i| not_above(keys[i * LINE])).sum();
-    let from = (lines as usize).saturating_sub(1) * LINE;
-    let line = keys.as_chunks::<LINE>().0[(from / LINE).min(WIDTH / LINE - 1)];
-    from + line.into_iter().map(not_above).sum::<u64>() as usize
-}
-
-/// The number of keys that are less than `x`.
-#[inline]
-fn rank_below(keys: &[u64; WIDTH], x: u64) -> usize {
-    if x == 0 { 0 } else { rank(keys, x - 1) }
-}
-
-impl Leaf {
-    fn new() -> Self {
-        Leaf {
-            keys: [FREE; WIDTH],
-            values: [Value::default(); WIDTH],
-            n: 0,
-            prev: NONE,
-            next: NONE,
-            low: 0,
-            high: u64::MAX,
-        }
-    }
-
-    #[inline]
-    fn extent(&self, slot: usize) -> Extent {
-        let v = self.values[slot];
-        Extent { offset: self.keys[slot], len: v.len, at: v.at, object: v.object }
-    }
-
-    #[inline]
-    fn end(&self, slot: usize) -> u64 {
-        self.keys[slot] + u64::from(self.values[slot].len)
-    }
-
-    #[inline]
-    fn set(&mut self, slot: usize, e: Extent) {
-        self.keys[slot] = e.offset;
-        self.values[slot] = Value { object: e.object, at: e.at, len: e.len };
-    }
-
-    fn insert(&mut self, slot: usize, e: Extent) {
-        let n = self.n as usize;
-        self.keys.copy_within(slot..n, slot + 1);
-        self.values.copy_within(slot..n, slot + 1);
-        self.n += 1;
-        self.set(slot, e);
-    }
-
-    fn drain(&mut self, from: usize, to: usize) {
-        let n = self.n as usize;
-        self.keys.copy_within(to..n, from);
-        self.values.copy_within(to..n, from);
-        let left = n - (to - from);
-        self.keys[left..n].fill(FREE);
-        self.n = left as u32;
-    }
-
-    /// Moves the extents from `slot` on to the end of `other`.
-    fn move_to(&mut self, slot: usize, other: &mut Leaf) {
-        let (n, m) = (self.n as usize, other.n as usize);
-        other.keys[m..m + n - slot].copy_from_slice(&self.keys[slot..n]);
-        other.values[m..m + n - slot].copy_from_slice(&self.values[slot..n]);
-        other.n += (n - slot) as u32;
-        self.keys[slot..n].fill(FREE);
-        self.n = slot as u32;
-    }
-}
-
-impl Inner {
-    fn new() -> Self {
-        Inner { keys: [FREE; WIDTH], children: [NONE; WIDTH], n: 0 }
-    }
-
-    fn insert(&mut self, slot: usize, key: u64, child: u32) {
-        let n = self.n as usize;
-        self.keys.copy_within(slot..n, slot + 1);
-        self.children.copy_within(slot..n, slot + 1);
-        (self.keys[slot], self.children[slot]) = (key, child);
-        self.n += 1;
-    }
-
-    fn remove(&mut self, slot: usize) {
-        let n = self.n as usize;
-        self.keys.copy_within(slot + 1..n, slot);
-        self.children.copy_within(slot + 1..n, slot);
-        self.n -= 1;
-        self.keys[n - 1] = FREE;
-        if self.n > 0 {
-            self.keys[0] = 0;
-        }
     }
 }
 
@@ -718,5 +580,4 @@ impl std::fmt::Debug for Extents {
 }
 
 #[cfg(test)]
-#[path = "extents_tests.rs"]
 mod tests;

@@ -360,7 +360,8 @@ impl Control {
     /// The first run of granules in `from..to` whose bit is `wanted`.
     pub fn run(&self, bit: Bit, wanted: bool, from: u64, to: u64) -> Option<(u64, u64)> {
         let start = self.seek(bit, wanted, from, to)?;
-        Some((start, self.seek(bit, !wanted, start, to).unwrap_or(to)))
+        // From the next one on: the bit may have changed since it was found, and a run has at least one granule.
+        Some((start, self.seek(bit, !wanted, start + 1, to).unwrap_or(to)))
     }
 
     fn seek(&self, bit: Bit, wanted: bool, from: u64, to: u64) -> Option<u64> {
@@ -401,6 +402,30 @@ mod tests {
         c.clear(Bit::Present, 64, 128);
         assert_eq!(c.run(Bit::Present, false, 3, 1000), Some((64, 128)));
         assert_eq!(c.run(Bit::Present, true, 64, 1000), Some((128, 130)));
+    }
+
+    #[test]
+    fn a_run_has_a_granule_whatever_others_do() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        c.reserve(0, 64).unwrap();
+        let stop = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|s| {
+            s.spawn(|| {
+                for _ in 0..20_000 {
+                    c.set(Bit::Dirty, 5, 6);
+                    c.clear(Bit::Dirty, 5, 6);
+                }
+                stop.store(true, Ordering::Relaxed);
+            });
+            while !stop.load(Ordering::Relaxed) {
+                for wanted in [true, false] {
+                    if let Some((from, to)) = c.run(Bit::Dirty, wanted, 5, 8) {
+                        assert!(from < to);
+                    }
+                }
+            }
+        });
     }
 
     #[test]

@@ -9,6 +9,8 @@
 //!
 //! No lock is held while a store is asked.
 
+mod sending;
+
 use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, SENDING, UNLINKED, WILD};
 use super::map::{At, Map};
 use super::{Home, ServiceFd, failed, service, told};
@@ -16,7 +18,7 @@ use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
-use iris_store::{Condition, Outcome, Part, Request, Source, Store};
+use iris_store::{Outcome, Request, Store};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -29,9 +31,6 @@ const BATCH: u64 = 16 << 20;
 
 /// Bytes written after which a file is sent although it is still open.
 const EARLY: u64 = 32 << 20;
-
-/// Steps of upkeep after a file was sent, of [`BATCH`] bytes each.
-const UPKEEP: u32 = 4;
 
 /// A descriptor of the program, as one of its threads knows it.
 #[derive(Clone, Copy, Debug)]
@@ -434,223 +433,6 @@ impl Resident {
         Ok(())
     }
 
-    /// Whether the store lacks something of the file.
-    pub fn is_unsettled(&self) -> bool {
-        self.control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | SENDING) != 0
-    }
-
-    /// Sends everything home that the store lacks. The overlay has been flushed.
-    pub fn settle(&self, anchor: Anchor) -> Result<(), Errno> {
-        if !self.is_unsettled() {
-            return Ok(());
-        }
-        service::call(|| {
-            let own = self.own_anchor(anchor)?;
-            self.settle_here(&own)
-        })?
-    }
-
-    /// As [`Resident::settle`], on a service thread.
-    pub fn settle_here(&self, own: &ServiceFd) -> Result<(), Errno> {
-        let head = self.control.head();
-        let store = self.home.store()?;
-        let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
-        self.pool.lock(&head.settle_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
-        // Whoever dies in this leaves the mark, by which the next one knows that there is something to do.
-        let before = head.flags.fetch_or(SENDING, Ordering::AcqRel);
-        let flags = head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
-        let mut result = Ok(());
-        if flags & UNLINKED == 0 && (flags & (CHANGED | WILD) != 0 || before & SENDING != 0) {
-            if before & SENDING != 0 {
-                result = self.send_again_behind_end();
-            }
-            result = result.and_then(|()| self.send(&*store, own, flags & WILD != 0));
-            match result {
-                Ok(()) => head.settled.fetch_add(1, Ordering::AcqRel) as u32,
-                Err(_) => head.flags.fetch_or(CHANGED, Ordering::AcqRel),
-            };
-        }
-        // After a failure the mark stays too: what was sent behind the end is cut off first.
-        if result.is_ok() {
-            head.flags.fetch_and(!SENDING, Ordering::AcqRel);
-        }
-        lock::unlock(&head.settle_lock, me);
-        result
-    }
-
-    /// Somebody died, or failed, while sending. What it wrote behind the end that is known to all must not show when the
-    /// file grows over it: it is cut off, and what is here of it is sent again.
-    fn send_again_behind_end(&self) -> Result<(), Errno> {
-        let head = self.control.head();
-        self.locked(|| {
-            let known = head.home_len.load(Ordering::Acquire);
-            let (mut g, end) = (known / GRANULE, head.high.load(Ordering::Acquire));
-            while let Some((from, to)) = self.control.run(Bit::Present, true, g, end) {
-                self.control.set(Bit::Dirty, from, to);
-                g = to;
-            }
-            head.cutting.fetch_min(known, Ordering::AcqRel);
-        })
-    }
-
-    fn send(&self, store: &dyn Store, own: &ServiceFd, all: bool) -> Result<(), Errno> {
-        let head = self.control.head();
-        let st = sys::fstat(own.raw())?;
-        let len = st.st_size as u64;
-        if all {
-            let (from, to) = granules(&(0..len));
-            self.control.reserve(from, to.max(1))?;
-            self.locked(|| {
-                self.control.set(Bit::Present, from, to);
-                self.control.set(Bit::Dirty, from, to);
-            })?;
-        }
-        if self.home.layout().is_whole() {
-            self.send_whole(store, own, len)?;
-        } else {
-            self.send_mapped(store, own, len)?;
-        }
-        self.home.settled(self, own, len)?;
-        self.locked(|| {
-            head.stored_len.fetch_max(len, Ordering::AcqRel);
-            // What was cut meanwhile still lies in the store, until the next time.
-            if head.cut_at.load(Ordering::Acquire) == NO_CUT {
-                head.home_len.store(len, Ordering::Release);
-                head.stored_len.store(len, Ordering::Release);
-            }
-        })
-    }
-
-    fn send_mapped(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let (head, at, map) = (self.control.head(), self.at(store), self.map()?);
-        self.cut_objects(at, &map)?;
-        let end = len.div_ceil(GRANULE);
-        let next = |g| self.control.run(Bit::Dirty, true, g, end);
-        let mut found = next(0);
-        while let Some((from, to)) = found {
-            let to = to.min(from + BATCH / GRANULE);
-            let range = from * GRANULE..(to * GRANULE).min(len);
-            // What is written from here on is sent by the next round.
-            self.locked(|| self.control.clear(Bit::Again, from, to))?;
-            let mut bytes = vec![0u8; (range.end - range.start) as usize];
-            read_all(own.raw(), &mut bytes, range.start)?;
-            // Before it is: whoever dies leaves no object that is not known of.
-            let size = head.stored_len.fetch_max(range.end, Ordering::AcqRel).max(range.end);
-            found = next(to);
-            map.write(at, size, range.start, &bytes, found.is_some()).map_err(|e| told(&e))?;
-            self.locked(|| self.control.settle_bits(from, to))?;
-        }
-        Self::upkeep(at, &map, len);
-        Ok(())
-    }
-
-    /// The file was cut and may have grown again: what the store held beyond must not come back.
-    fn cut_objects(&self, at: At<'_>, map: &Map) -> Result<(), Errno> {
-        let head = self.control.head();
-        // First noted, then taken: whoever dies between leaves both.
-        loop {
-            let cut = head.cut_at.load(Ordering::Acquire);
-            head.cutting.fetch_min(cut, Ordering::AcqRel);
-            if head.cut_at.compare_exchange(cut, NO_CUT, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                break;
-            }
-        }
-        let cut = head.cutting.load(Ordering::Acquire);
-        let stored = head.stored_len.load(Ordering::Acquire);
-        if cut < stored {
-            map.truncate(at, stored, cut).map_err(|e| told(&e))?;
-            head.stored_len.store(cut, Ordering::Release);
-        }
-        head.cutting.store(NO_CUT, Ordering::Release);
-        Ok(())
-    }
-
-    /// Some of what the mapper would like to tidy up, once everything is sent. The bytes are safe without it.
-    fn upkeep(at: At<'_>, map: &Map, len: u64) {
-        for _ in 0..UPKEEP {
-            match map.upkeep(at, len, BATCH) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(e) => {
-                    crate::log::say(2, || {
-                        format!("tidying the objects of a file up: {e}; it is tried again")
-                    });
-                    break;
-                }
-            }
-        }
-    }
-
-    fn send_whole(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let head = self.control.head();
-        let key = self.home.key_of(own)?;
-        let end = len.div_ceil(GRANULE);
-        let cut = head.cut_at.swap(NO_CUT, Ordering::AcqRel);
-        self.locked(|| self.control.clear(Bit::Again, 0, end))?;
-        let meta = super::attributes::to_meta(&sys::fstat(own.raw())?);
-        let source = AnchorSource(own.raw());
-        let facts = if len <= super::SMALL_OBJECT {
-            // All of it must be here: a put replaces the object.
-            while let Some((from, to)) = self.missing(&(0..len)) {
-                self.fetch_run(store, own, from, to)?;
-            }
-            let mut bytes = vec![0u8; len as usize];
-            read_all(own.raw(), &mut bytes, 0)?;
-            let put = Request::Put { key: &key, bytes: &bytes, condition: Condition::Always, meta: &meta };
-            match store.one(put) {
-                Ok(Outcome::Put(tag)) => Ok(tag),
-                Ok(_) => Ok(None),
-                Err(e) => Err(e),
-            }
-        } else {
-            let tag = self.control.tag();
-            let home_len = head.home_len.load(Ordering::Acquire);
-            let parts = self.parts(&key, &source, tag.as_deref(), len, home_len);
-            match store.compose() {
-                Some(c) => c.compose(&key, &parts, Condition::Always, &meta).map(|f| f.tag),
-                None => return Err(Errno(libc::EFBIG)),
-            }
-        };
-        match facts {
-            Ok(tag) => {
-                self.control.set_tag(tag.as_deref());
-                self.locked(|| self.control.settle_bits(0, end))
-            }
-            Err(e) => {
-                head.cut_at.fetch_min(cut, Ordering::AcqRel);
-                Err(failed(&e))
-            }
-        }
-    }
-
-    /// The object's parts: what is present comes from the anchor, what is not from the object itself.
-    fn parts<'a>(
-        &self,
-        key: &'a [u8],
-        source: &'a AnchorSource,
-        tag: Option<&'a str>,
-        len: u64,
-        home_len: u64,
-    ) -> Vec<Part<'a>> {
-        let mut parts = Vec::new();
-        let mut at = 0;
-        while at < len {
-            match self.missing(&(at..len)) {
-                Some((from, to)) if from * GRANULE <= at => {
-                    let end = (to * GRANULE).min(home_len).min(len);
-                    parts.push(Part::Existing { key, offset: at, len: end - at, tag });
-                    at = end;
-                }
-                next => {
-                    let end = next.map_or(len, |(from, _)| (from * GRANULE).min(len));
-                    parts.push(Part::Bytes { source, offset: at, len: end - at });
-                    at = end;
-                }
-            }
-        }
-        parts
-    }
-
     /// Takes clean granules out of the anchor, from the one behind `hand` on, until `want` bytes are gone. Returns how
     /// many went. On a service thread.
     pub fn evict(&self, own: &ServiceFd, keep: Range<u64>, want: u64) -> Result<u64, Errno> {
@@ -737,15 +519,6 @@ impl Resident {
         if let Some(mut own) = self.anchor.lock() {
             *own = None;
         }
-    }
-}
-
-/// The anchor as the source of a long put.
-struct AnchorSource(i32);
-
-impl Source for AnchorSource {
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-        Ok(read_all(self.0, into, offset)?)
     }
 }
 
