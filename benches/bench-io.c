@@ -1,13 +1,18 @@
 /* One timed stretch of plain file I/O, open to close, and the check that its bytes are right. It knows nothing of
  * Iris: the same binary runs natively and preloaded.
- *   bench-io write|over|least|least-over|read|fill|verify|verify-over FILE BLOCK COUNT seq|perm|repl
+ *   bench-io write|over|least|least-over|pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl
+ *   bench-io many FOLDER BLOCK COUNT FILES
  *     write        COUNT writes of BLOCK bytes to a new file          over   the same on a file that fill made
- *     least        what write leaves, known before the clock starts, in the fewest and largest writes in order; gaps
- *                  that hold no block of the file system are written as zeros.  least-over   the same for over
+ *     least        what write leaves, known before the clock starts, in the fewest and largest writes in order; what no
+ *                  write covers stays as it is.  least-over   the same for over.  pages   as least, by stores into a
+ *                  mapping of the file
  *     read         COUNT reads of BLOCK bytes, untimed second pass compares every byte
+ *     forked       as write, through a descriptor that a child has had since a fork
+ *     many         COUNT appends of BLOCK bytes, in turn to FILES files; prints as write, from the first open to the
+ *                  last close
  *     fill         makes the file that over and read want             verify what a write run must have left
  *     seq in order; perm every block once in a random order; repl random blocks, some often and some never
- * write, over, least and read print the seconds from before open to after close. */
+ * write, over, least, pages, forked and read print the seconds from before open to after close. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +20,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -65,10 +72,17 @@ static void choose(const char *how) {
         die("the order is seq, perm or repl");
 }
 
-static double write_blocks(const char *name, int flags, int seek, size_t shift) {
+static double write_blocks(const char *name, int flags, int seek, size_t shift, int forks) {
     double from = now();
     int fd = open(name, flags, 0644);
     if (fd < 0) die(name);
+    if (forks) {
+        pid_t child = fork();
+        if (child < 0) die("fork");
+        if (!child) _exit(0);
+        if (waitpid(child, NULL, 0) != child) die("waitpid");
+        from = now();
+    }
     for (size_t i = 0; i < count; i++) {
         ssize_t n = seek ? pwrite(fd, bytes_of(i + shift), block, (off_t)order[i] * (off_t)block)
                          : write(fd, bytes_of(i + shift), block);
@@ -78,33 +92,68 @@ static double write_blocks(const char *name, int flags, int seek, size_t shift) 
     return now() - from;
 }
 
-/* The file as it will be, and which of its blocks are written: runs of these, in writes of a MiB. */
-static double write_least(const char *name, int flags, int join) {
-    enum { LARGEST = 1 << 20, PAGE = 4096 };
-    unsigned char *image = calloc(count, block), *set = calloc(count, 1);
+static double write_many(const char *folder, size_t files) {
+    char name[4096];
+    int *fds = malloc(files * sizeof *fds);
+    if (!fds) die("malloc");
+    double from = now();
+    for (size_t f = 0; f < files; f++) {
+        snprintf(name, sizeof name, "%s/many-%zu", folder, f);
+        fds[f] = open(name, O_WRONLY | O_CREAT | O_TRUNC | O_APPEND, 0644);
+        if (fds[f] < 0) die(name);
+    }
+    for (size_t i = 0; i < count; i++)
+        if (write(fds[i % files], bytes_of(i), block) != (ssize_t)block) die("write");
+    for (size_t f = 0; f < files; f++)
+        if (close(fds[f])) die("close");
+    double took = now() - from;
+    unsigned char *got = malloc(block);
+    if (!got) die("malloc");
+    for (size_t f = 0; f < files; f++) {
+        snprintf(name, sizeof name, "%s/many-%zu", folder, f);
+        int fd = open(name, O_RDONLY);
+        for (size_t i = f; i < count; i += files)
+            if (read(fd, got, block) != (ssize_t)block || memcmp(got, bytes_of(i), block)) wrong("wrong bytes", i);
+        if (read(fd, got, 1) != 0) wrong("the file is too long", f);
+        if (close(fd) || unlink(name)) die(name);
+    }
+    free(got);
+    free(fds);
+    return took;
+}
+
+/* The file as it will be, and which of its blocks are written: runs of these, in writes of a MiB or through pages. */
+static double write_least(const char *name, int flags, int pages) {
+    enum { LARGEST = 1 << 20 };
+    unsigned char *image = calloc(count, block), *set = calloc(count, 1), *map = NULL;
     if (!image || !set) die("malloc");
+    size_t blocks = 0;
     for (size_t i = 0; i < count; i++) {
         memcpy(image + order[i] * block, bytes_of(i), block);
         set[order[i]] = 1;
-    }
-    for (size_t i = 0, hole = 0; join && i < count; i++) {
-        if (!set[i]) continue;
-        size_t end = hole * block, next = i * block;
-        if (hole && (end + PAGE - 1) / PAGE * PAGE + PAGE > next) memset(set + hole, 1, i - hole);
-        hole = i + 1;
+        if (order[i] >= blocks) blocks = order[i] + 1;
     }
     double from = now();
     int fd = open(name, flags, 0644);
     if (fd < 0) die(name);
-    for (size_t i = 0; i < count; i++) {
+    if (pages) {
+        if (ftruncate(fd, (off_t)(blocks * block))) die("ftruncate");
+        map = mmap(NULL, blocks * block, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (map == MAP_FAILED) die("mmap");
+    }
+    for (size_t i = 0; i < blocks; i++) {
         size_t first = i;
-        while (i < count && set[i]) i++;
+        while (i < blocks && set[i]) i++;
         for (size_t at = first * block; at < i * block;) {
             size_t n = i * block - at < LARGEST ? i * block - at : LARGEST;
-            if (pwrite(fd, image + at, n, (off_t)at) != (ssize_t)n) die("write");
+            if (pages)
+                memcpy(map + at, image + at, n);
+            else if (pwrite(fd, image + at, n, (off_t)at) != (ssize_t)n)
+                die("write");
             at += n;
         }
     }
+    if (pages && munmap(map, blocks * block)) die("munmap");
     if (close(fd)) die("close");
     double took = now() - from;
     free(image);
@@ -155,7 +204,8 @@ static void verify(const char *name, int over) {
 
 int main(int argc, char **argv) {
     if (argc != 6) {
-        fprintf(stderr, "usage: bench-io write|over|least|least-over|read|fill|verify|verify-over FILE BLOCK COUNT seq|perm|repl\n");
+        fprintf(stderr, "usage: bench-io write|over|least|least-over|pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl\n"
+                        "       bench-io many FOLDER BLOCK COUNT FILES\n");
         return 2;
     }
     const char *what = argv[1], *name = argv[2], *how = argv[5];
@@ -169,20 +219,29 @@ int main(int argc, char **argv) {
         uint64_t r = next(&state);
         memcpy(pool + i, &r, 8);
     }
+    if (!strcmp(what, "many")) {
+        size_t files = strtoul(how, NULL, 10);
+        if (!files) die("FILES is out of range");
+        printf("%.9f\n", write_many(name, files));
+        return 0;
+    }
     choose(how);
     int seek = strcmp(how, "seq") != 0;
     if (!strcmp(what, "write")) {
         if (unlink(name) && errno != ENOENT) die(name);
-        printf("%.9f\n", write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, seek, 0));
+        printf("%.9f\n", write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, seek, 0, 0));
     } else if (!strcmp(what, "over")) {
-        printf("%.9f\n", write_blocks(name, O_WRONLY, seek, 0));
-    } else if (!strcmp(what, "least")) {
+        printf("%.9f\n", write_blocks(name, O_WRONLY, seek, 0, 0));
+    } else if (!strcmp(what, "forked")) {
         if (unlink(name) && errno != ENOENT) die(name);
-        printf("%.9f\n", write_least(name, O_WRONLY | O_CREAT | O_TRUNC, 1));
+        printf("%.9f\n", write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, seek, 0, 1));
+    } else if (!strcmp(what, "least") || !strcmp(what, "pages")) {
+        if (unlink(name) && errno != ENOENT) die(name);
+        printf("%.9f\n", write_least(name, O_RDWR | O_CREAT | O_TRUNC, !strcmp(what, "pages")));
     } else if (!strcmp(what, "least-over")) {
         printf("%.9f\n", write_least(name, O_WRONLY, 0));
     } else if (!strcmp(what, "fill")) {
-        write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, 0, count);
+        write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, 0, count, 0);
     } else if (!strcmp(what, "read")) {
         double took = read_blocks(name, seek, 0);
         read_blocks(name, seek, 1);

@@ -22,6 +22,11 @@ pub fn program_locks() {
     LOCKS.store(true, Ordering::Release);
 }
 
+/// Whether the program may hold record locks, which a close of another descriptor of the same file would give up.
+pub fn program_may_hold_locks() -> bool {
+    LOCKS.load(Ordering::Acquire)
+}
+
 /// Says that the calling thread is one of Iris's own, which runs beside the program's.
 pub fn mark_thread() {
     OURS.with(|o| o.set(true));

@@ -335,12 +335,6 @@ impl<'p> Journal<'p> {
         Extent { offset: record.offset.load(Relaxed), len, block, at }
     }
 
-    /// Where a record lies: for asking the processor ahead.
-    #[inline]
-    pub fn record_address(&self, block: u32, i: u32) -> *const Record {
-        std::ptr::from_ref(self.pool.record(block, i))
-    }
-
     /// Seals everything committed so far: later appends go to new blocks. Returns the end that was sealed.
     pub fn seal(&self) -> Option<Position> {
         let end = self.end()?;
@@ -437,6 +431,13 @@ impl<'p> Journal<'p> {
         chain.sort_unstable();
         self.pool.sweep_except(self.number, &chain);
         Ok(())
+    }
+
+    /// Asks for the bytes of an extent, which are copied soon.
+    #[inline]
+    pub fn expect_bytes(&self, extent: Extent) {
+        let from = self.pool.block_ptr(extent.block).wrapping_add(extent.at as usize);
+        prefetch::lines(from, extent.len as usize);
     }
 
     /// Copies from a block into memory.

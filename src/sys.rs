@@ -26,6 +26,12 @@ impl OwnFd {
     }
 }
 
+impl From<OwnedFd> for OwnFd {
+    fn from(fd: OwnedFd) -> OwnFd {
+        OwnFd(fd)
+    }
+}
+
 impl From<rustix::io::Errno> for Errno {
     fn from(e: rustix::io::Errno) -> Errno {
         Errno(e.raw_os_error())

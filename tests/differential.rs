@@ -83,6 +83,7 @@ programs! {
     signals = alone("signals");
     dirs = alone("dirs");
     attributes = together("attributes");
+    scattered = alone("scattered");
     large = alone("large");
     many_files = together("many_files");
     streams = alone("streams");

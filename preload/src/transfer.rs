@@ -19,7 +19,7 @@ pub fn settle(answer: Answer, real: impl FnOnce() -> ssize_t) -> ssize_t {
 /// read(2) round `real`.
 #[inline(always)]
 pub fn reading(fd: c_int, buf: *mut c_void, len: size_t, real: impl FnOnce() -> ssize_t) -> ssize_t {
-    if !concerns(fd) {
+    if !concerns(fd) || engine::is_quiet() {
         return real();
     }
     cancellation_point();
@@ -46,6 +46,8 @@ fn reading_at(fd: c_int, buf: *mut c_void, len: size_t, at: off_t, real: impl Fn
         if !(result >= 0 && concerns(fd) && readable(buf.cast())) {
             return result;
         }
+    } else if engine::is_quiet() {
+        return real();
     }
     cancellation_point();
     // SAFETY: as in `reading`.
@@ -156,7 +158,7 @@ hooks! {
 /// lseek(2) round `real`. Holes and data are the kernel's to find, once staged bytes are in the file.
 #[inline(always)]
 pub fn seeking(fd: c_int, offset: off_t, whence: c_int, real: impl FnOnce() -> off_t) -> off_t {
-    if !concerns(fd) {
+    if !concerns(fd) || engine::is_quiet() {
         return real();
     }
     if (whence == libc::SEEK_DATA || whence == libc::SEEK_HOLE)

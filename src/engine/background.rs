@@ -49,7 +49,7 @@ pub fn staged(file: &Arc<File>, len: u64) {
 /// Whether the flusher should not wait any longer. Scattered small extents wait for company, since a flush
 /// merges what lies together; a base that is slow gets as much time as Tier 0 has room.
 fn is_due(file: &File, bytes: u64) -> bool {
-    bytes >= if file.is_scattered() { file.tier0_bytes() / 2 } else { ENOUGH }
+    bytes >= if file.is_scattered() { file.tier0_bytes() / 8 * 5 } else { ENOUGH }
 }
 
 #[cold]

@@ -5,6 +5,7 @@
 //! again, so that a pointer read from the table stays valid; the table is asked again under the lock.
 
 use crate::file::File;
+use crate::prefetch;
 use crate::spin::{Guard, Spin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
@@ -51,6 +52,8 @@ pub struct State {
     pub small_writes: u32,
     /// Bytes read ahead under session consistency.
     pub ahead: super::ahead::Ahead,
+    /// How the program's buffers follow each other in its memory.
+    pub walk: prefetch::Walk,
 }
 
 impl State {
@@ -63,6 +66,7 @@ impl State {
             file: None,
             small_writes: 0,
             ahead: super::ahead::Ahead::new(),
+            walk: prefetch::Walk::new(),
         }
     }
 

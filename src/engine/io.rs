@@ -13,6 +13,7 @@ use crate::prefetch;
 use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
 use crate::sys;
+use crate::tier0::pool::Pool;
 use iris_mappers::{Place, Router};
 use std::io::IoSlice;
 use std::sync::Arc;
@@ -25,6 +26,9 @@ pub static LIMITED: AtomicBool = AtomicBool::new(false);
 /// not mapped is met as by any library function: with SIGSEGV.
 const LOWEST: usize = 65_536;
 const HIGHEST: usize = 0x7fff_ffff_f000;
+
+/// Bytes of a write that are asked for ahead: behind them the processor foresees what comes.
+const SHORT: usize = 1024;
 
 /// A description, locked.
 type Held = Guard<'static, State>;
@@ -49,7 +53,7 @@ fn plain(buf: *const u8, len: usize) -> bool {
 /// `buf` is readable for `len` bytes.
 #[inline]
 pub unsafe fn write(fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
-    prefetch::lines(buf, len);
+    prefetch::lines(buf, len.min(SHORT));
     let state = match get(fd) {
         Found::No => return Answer::Kernel,
         Found::Busy => return Answer::Fail(Errno(libc::EDEADLK)),
@@ -74,6 +78,7 @@ pub unsafe fn write(fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Ans
 /// As [`write`].
 #[inline]
 unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at: Option<u64>) -> Answer {
+    state.walk.comes_by(buf, len.min(SHORT));
     let Some(shared) = &state.file else { return Answer::Kernel };
     // SAFETY: the description keeps its file as long as its lock is held, which is longer than this borrow.
     let file: &File = unsafe { &*Arc::as_ptr(shared) };
@@ -245,9 +250,13 @@ pub unsafe fn read(fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer
 
 /// Whether the kernel knows every offset of this process and every byte: nothing to look up then.
 #[inline]
-fn is_the_kernels() -> bool {
+pub fn is_the_kernels() -> bool {
     description::all_offsets_are_the_kernels()
-        && engine().is_some_and(|engine| !engine.reads_ahead && !engine.stores && !engine.anything_staged())
+        && engine().is_some_and(|engine| {
+            // Without a pool in this process no descriptor of its is served.
+            let nothing_staged = |p: &Pool| p.superblock().staged_files.load(Ordering::Acquire) == 0;
+            !engine.reads_ahead && !engine.stores && engine.open_pool().is_none_or(nothing_staged)
+        })
 }
 
 /// # Safety

@@ -174,6 +174,29 @@ pub fn is_mounted(fd: c_int) -> bool {
     }
 }
 
+/// Whether a stream on this descriptor should go through the engine: on a regular file that is under a mount, or may be.
+/// Where a file lies is told by its name, and to ask for that costs as much as all the rest of opening a stream. So on
+/// the file system of a mount's directory nobody asks before it matters, as with a descriptor: through the engine a
+/// stream on any file is right.
+pub fn worth_a_stream(fd: c_int) -> bool {
+    let Some(engine) = state::engine() else { return false };
+    if !description::known(fd) {
+        return false;
+    }
+    match sys::fstat(fd) {
+        Ok(st) if st.st_mode & libc::S_IFMT != libc::S_IFREG => false,
+        Ok(st) => engine.is_device_of_mount(st.st_dev) || is_mounted(fd),
+        Err(_) => false,
+    }
+}
+
+/// Whether the kernel knows every byte of every file and every offset of this process: then reads and seeks are its.
+/// A few loads, which may be made anywhere.
+#[inline]
+pub fn is_quiet() -> bool {
+    io::is_the_kernels()
+}
+
 /// Before the kernel closes `fd` or puts another file on it (dup2's target): stages go home as the mount says,
 /// and the descriptor is forgotten. A latched or fresh flush error is returned: the hook closes all the same
 /// and then fails with it.
@@ -200,7 +223,7 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
         let waits = file.mount().settle != crate::config::Settle::Close && file.mount_can_wait();
         // A file without a name could not be found again, and its inode's number may soon be another file's.
         if !waits || sys::fstat(fd).is_ok_and(|s| s.st_nlink == 0) {
-            result = file.flush();
+            result = file.flush_closing();
             if let Err(e) = result {
                 report::add(report::Count::FlushErrors, 1);
                 if let Some(engine) = state::engine() {

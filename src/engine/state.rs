@@ -11,8 +11,8 @@ use crate::tier0::pool::{self, Pool, PoolError, PoolSettings};
 use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// What is set once.
 pub struct Engine {
@@ -27,6 +27,8 @@ pub struct Engine {
     pool: AtomicPtr<Pool>,
     pool_state: AtomicU8,
     files: Spin<BTreeMap<(u64, u64), Arc<File>>>,
+    /// The file systems that the mounts' directories lie on, as found when first asked for.
+    devices: OnceLock<Vec<u64>>,
 }
 
 const UNTRIED: u8 = 0;
@@ -77,6 +79,7 @@ pub fn start() -> bool {
         pool: AtomicPtr::new(std::ptr::null_mut()),
         pool_state: AtomicU8::new(UNTRIED),
         files: Spin::new(BTreeMap::new()),
+        devices: OnceLock::new(),
     }));
     crate::namespace::names::install(&engine.config.mounts);
     ENGINE.store(engine, Ordering::Release);
@@ -203,6 +206,19 @@ impl Engine {
             drop(files);
             drop(gone);
         }
+    }
+
+    /// Whether some mount's directory lies on this file system: its files may be under the mount. Mounts of the kernel
+    /// may come and go after this was first asked; whoever asks must be right with either answer.
+    pub fn is_device_of_mount(&self, dev: u64) -> bool {
+        let look = || {
+            let device = |m: &crate::config::Mount| {
+                let path = CString::new(m.directory()).ok()?;
+                Some(sys::statat(libc::AT_FDCWD, &path, true).ok()?.st_dev)
+            };
+            self.config.mounts.iter().filter_map(device).collect()
+        };
+        self.devices.get_or_init(look).contains(&dev)
     }
 
     /// All files of this process.

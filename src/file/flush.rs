@@ -4,17 +4,14 @@
 //! sealed, and retires it. A flush that dies in the middle has retired nothing, and the next one writes the same
 //! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
 
-use super::base::write_base;
-use super::gather::{self, Extents};
+use super::gather;
 use super::index::merge;
 use super::sealed::Sealed;
+use super::writer::{Scatters, Writer};
 use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
-use crate::home::{
-    self,
-    resident::{Anchor, Resident},
-};
+use crate::home::{self, resident::Anchor};
 use crate::journal::{Journal, Position};
 use crate::report::{self, Bypass, Count};
 use crate::sys;
@@ -27,14 +24,10 @@ use std::ffi::CString;
 use std::io::IoSlice;
 use std::sync::atomic::Ordering;
 
-/// Most slices of one vectored write (IOV_MAX).
-const MOST_SLICES: usize = 1024;
 /// Bytes from which a flush tells how fast the base is.
 const MEASURED: u64 = 256 << 10;
 /// Writes that pass through when Tier 0 is full of other files, before room is looked for again.
 const FULL_PAUSE: u32 = 32;
-/// Base writes over which the gain of staging is judged.
-const JUDGED: u64 = 64;
 
 impl File {
     /// Flushes, and runs `f` on a descriptor of the file before anybody can stage or flush again: for what must
@@ -73,7 +66,10 @@ impl File {
         if self.slot.load(Ordering::Acquire) == 0 && self.looked_at.load(Ordering::Relaxed) == inserted() {
             return false;
         }
-        self.locked().is_some_and(|l| l.slot().flags.load(Ordering::Relaxed) & APPENDED != 0)
+        // Who begins to append after this look might as well have begun after one under the lock.
+        let flags =
+            self.flags_now().or_else(|| self.locked().map(|l| l.slot().flags.load(Ordering::Relaxed)));
+        flags.is_some_and(|flags| flags & APPENDED != 0)
     }
 
     /// The base changed other than by a flush: its size must be asked for again.
@@ -88,13 +84,23 @@ impl File {
 
     /// Writes everything home that is staged at this moment, whoever staged it.
     pub fn flush(&self) -> Result<(), Errno> {
+        self.flush_when(false)
+    }
+
+    /// As [`File::flush`], just before the program closes the file: whoever watches it (inotify) may see it closed after
+    /// writing a moment too early, since all is there by then.
+    pub fn flush_closing(&self) -> Result<(), Errno> {
+        self.flush_when(true)
+    }
+
+    fn flush_when(&self, closing: bool) -> Result<(), Errno> {
         if !self.is_staged() {
             return Ok(());
         }
         if self.flushes_through_own() {
-            return aside::with_file(|| self.flush_here());
+            return aside::with_file(|| self.flush_here(false));
         }
-        self.flush_here()
+        self.flush_here(closing)
     }
 
     /// Whether no descriptor of the program's is fit for a flush.
@@ -103,20 +109,20 @@ impl File {
     }
 
     /// Flushes on this thread.
-    fn flush_here(&self) -> Result<(), Errno> {
+    fn flush_here(&self, closing: bool) -> Result<(), Errno> {
         let _here = self.flushing.lock().ok_or(Errno(libc::EDEADLK))?;
         let Some(me) = self.pool.me() else { return Err(Errno(libc::EAGAIN)) };
         let Some(number) = self.slot.load(Ordering::Acquire).checked_sub(1) else { return Ok(()) };
         let slot = &self.pool.slots()[number as usize];
         self.pool.lock(&slot.flush_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
-        let result = self.flush_locked(number);
+        let result = self.flush_locked(number, closing);
         lock::unlock(&slot.flush_lock, me);
-        self.judge(result?);
+        self.gain.judge(result?);
         Ok(())
     }
 
     /// With the flush lock held: seals, writes, retires. Returns the number of base writes.
-    fn flush_locked(&self, number: u32) -> Result<u64, Errno> {
+    fn flush_locked(&self, number: u32, closing: bool) -> Result<u64, Errno> {
         let sealed = match self.locked() {
             Some(l) if l.number == number => l.journal().seal(),
             _ => None,
@@ -128,13 +134,16 @@ impl File {
             self.pool.slots()[number as usize].flags.fetch_or(DAMAGED, Ordering::AcqRel);
             return Err(Errno(libc::EIO));
         };
-        let writer = self.writer()?;
-        self.look_at_base(writer.fd);
+        let mut writer = self.writer()?;
+        let local = self.gain.is_local(writer.fd);
+        if local && writer.own.is_none() && writer.resident.is_none() {
+            writer.scatters = Scatters::May { reopens: closing && !aside::program_may_hold_locks() };
+        }
         let bytes = sealed.survey().bytes;
         let begun = sys::monotonic_ns();
         let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
         // What another process staged is not subject to this one's limit.
-        let written = sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer))?;
+        let written = sys::with_file_size(sealed.survey().end, || write_home(&sealed, &mut writer))?;
         times.after(writer.fd);
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
@@ -177,9 +186,10 @@ impl File {
             if flags & libc::O_DIRECT == 0 {
                 return Ok(Writer {
                     fd: d.fd,
-                    append: flags & libc::O_APPEND != 0,
+                    flags,
                     own: None,
                     resident: self.resident().cloned(),
+                    scatters: Scatters::No,
                 });
             }
         }
@@ -190,9 +200,10 @@ impl File {
             if own.as_ref().is_ok_and(|own| ours(own.raw())) {
                 return own.map(|own| Writer {
                     fd: own.raw(),
-                    append: false,
+                    flags: 0,
                     own: Some(own),
                     resident: self.resident().cloned(),
+                    scatters: Scatters::No,
                 });
             }
             if let Err(e) = own
@@ -202,24 +213,6 @@ impl File {
             }
         }
         Err(Errno(libc::EBADF))
-    }
-
-    /// Pauses staging where it does not pay: a base write for nearly each staged write.
-    fn judge(&self, base_writes: u64) {
-        let gain = &self.gain;
-        let base = gain.base_writes.fetch_add(base_writes, Ordering::Relaxed) + base_writes;
-        if base < JUDGED {
-            return;
-        }
-        let staged = gain.staged.swap(0, Ordering::Relaxed);
-        gain.base_writes.store(0, Ordering::Relaxed);
-        if staged < base * 2 {
-            let pause = gain.next_pause.load(Ordering::Relaxed).max(1024);
-            gain.stop(pause, Bypass::NoGain);
-            gain.next_pause.store((pause * 2).min(1 << 16), Ordering::Relaxed);
-        } else {
-            gain.next_pause.store(0, Ordering::Relaxed);
-        }
     }
 
     /// Stages, making room once if Tier 0 is full of this very file.
@@ -287,51 +280,10 @@ impl Times {
     }
 }
 
-/// Where a flush writes to.
-struct Writer {
-    fd: i32,
-    append: bool,
-    #[allow(dead_code, reason = "keeps `fd` open when it is not the program's")]
-    own: Option<sys::OwnFd>,
-    resident: Option<std::sync::Arc<Resident>>,
-}
-
-impl Writer {
-    fn write(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
-        let len: u64 = slices.iter().map(|s| s.len() as u64).sum();
-        write_base(self.resident.as_ref(), self.fd, offset..offset + len, || {
-            if self.append {
-                sys::pwritev_no_append(self.fd, slices, offset)
-            } else {
-                sys::pwritev(self.fd, slices, offset)
-            }
-        })
-    }
-
-    /// Writes all of `slices`, which are consumed.
-    fn write_all(&self, mut slices: &mut [IoSlice<'_>], mut offset: u64) -> Result<u64, Errno> {
-        let mut calls = 0;
-        while !slices.is_empty() {
-            let n = slices.len().min(MOST_SLICES);
-            match self.write(&slices[..n], offset) {
-                Ok(0) => return Err(Errno(libc::EIO)),
-                Ok(written) => {
-                    calls += 1;
-                    offset += written as u64;
-                    IoSlice::advance_slices(&mut slices, written);
-                }
-                Err(Errno(libc::EINTR)) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(calls)
-    }
-}
-
 /// Writes what is sealed home: the newest bytes, in the order of the file. Returns the number of writes.
-fn write_home(sealed: &Sealed<'_>, to: &Writer) -> Result<u64, Errno> {
-    if sealed.is_worth_gathering() {
-        return gather::gather(sealed, |run, offset| to.write_all(&mut [IoSlice::new(run)], offset));
+fn write_home(sealed: &Sealed<'_>, to: &mut Writer) -> Result<u64, Errno> {
+    if sealed.survey().is_worth_gathering() {
+        return sealed.parts().map(|part| gather::gather(&part, |window| to.write_window(window))).sum();
     }
     let extents = merge(sealed.list());
     let mut calls = 0;
@@ -434,10 +386,11 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
             Some(home) => Some(home.resident(fd.raw(), pool, false).map_err(ByName::Failed)?),
             None => None,
         };
-        let writer = Writer { fd: fd.raw(), append: false, own: None, resident };
+        let mut writer = Writer { fd: fd.raw(), flags: 0, own: None, resident, scatters: Scatters::No };
         let times = Times::before(slot, fd.raw());
         let bytes = sealed.survey().bytes;
-        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &writer)).map_err(ByName::Failed)?;
+        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &mut writer))
+            .map_err(ByName::Failed)?;
         times.after(fd.raw());
         if lock_repaired(pool, number, me) {
             journal.retire(end);

@@ -4,11 +4,12 @@
 //! The file is cut into windows that fit the second-level cache. A counting sort brings the extents of each
 //! window together, still in the order of writing; then they are copied over each other into one buffer, where
 //! the newest wins by itself, while a bitmap notes which bytes were written. What is contiguous there goes home
-//! in one write. The sort moves nothing but the number of each extent: fresh memory costs more than looking at
-//! the journal twice.
+//! in one write. The sort moves one word for each extent, which says all that the copy has to know: fresh memory
+//! costs more than looking at the journal twice, and looking there a third time, out of order, more than that word.
 
 use crate::journal::Extent;
 use crate::prefetch;
+use crate::tier0::layout::BLOCK;
 
 /// Bytes of a window: it and what is copied into it stay in a second-level cache, and the log is walked through in few
 /// strides.
@@ -22,17 +23,15 @@ const THIN: u64 = 4;
 /// Bytes asked for before they are copied, and most extents among which they lie: what arrives while one copies.
 const AHEAD_BYTES: u64 = 2048;
 const AHEAD: u64 = 16;
+/// Blocks among which extents can be gathered at once.
+pub const MOST_BLOCKS: usize = 1 << Piece::NUMBER;
 
-/// Extents in the order of writing, each with a number to find it again.
+/// Extents in the order of writing, in at most [`MOST_BLOCKS`] blocks.
 pub trait Extents {
-    /// Calls `f` with each, in that order.
-    fn each(&self, f: impl FnMut(u32, Extent));
-    /// Extent `number`.
-    fn get(&self, number: u32) -> Extent;
-    /// Extent `number` is asked for soon.
-    fn expect(&self, number: u32);
-    /// What lies in an extent.
-    fn bytes(&self, extent: &Extent) -> &[u8];
+    /// Calls `f` with each, in that order; its block is said by number, from 0.
+    fn each(&self, f: impl FnMut(Extent));
+    /// What lies in a block, said by number, from `at` on.
+    fn bytes(&self, block: u32, at: u32, len: u32) -> &[u8];
     /// What they are together.
     fn survey(&self) -> Survey;
 }
@@ -72,73 +71,137 @@ impl Survey {
     }
 }
 
-/// Calls `write` with each run of newest bytes and its offset, in the order of the file. Returns the sum of what
-/// `write` returns.
-///
-/// No byte that nobody wrote is written.
+/// A part of an extent that lies in one window, in one word: from the top, where it goes in the window, its length less
+/// one, the number of its block, and where it lies there.
+#[derive(Clone, Copy, Default)]
+struct Piece(u64);
+
+impl Piece {
+    const LEN: u32 = 16;
+    const NUMBER: u32 = 10;
+    const AT: u32 = BLOCK.trailing_zeros();
+    /// Bytes of a piece at most.
+    const LONGEST: u32 = 1 << Piece::LEN;
+
+    #[inline]
+    fn new(to: usize, len: u32, number: u32, at: u32) -> Piece {
+        let (to, len) = (to as u64, u64::from(len - 1));
+        Piece((((to << Piece::LEN | len) << Piece::NUMBER) | u64::from(number)) << Piece::AT | u64::from(at))
+    }
+
+    #[inline]
+    fn to(self) -> usize {
+        (self.0 >> (Piece::LEN + Piece::NUMBER + Piece::AT)) as usize
+    }
+
+    #[inline]
+    fn bytes(self, extents: &impl Extents) -> &[u8] {
+        let at = self.0 as u32 & (BLOCK as u32 - 1);
+        let number = (self.0 >> Piece::AT) as u32 & ((1 << Piece::NUMBER) - 1);
+        let len = (self.0 >> (Piece::AT + Piece::NUMBER)) as u32 & (Piece::LONGEST - 1);
+        extents.bytes(number, at, len + 1)
+    }
+}
+
+const _: () = assert!(
+    WINDOW.trailing_zeros() + Piece::LEN + Piece::NUMBER + Piece::AT == 64 && BLOCK.is_power_of_two()
+);
+
+/// Calls `f` with the pieces of an extent, and the window of each, counted from that at `start`.
+#[inline]
+fn pieces(e: &Extent, start: u64, mut f: impl FnMut(usize, Piece)) {
+    // Whatever has happened to an extent since the survey: what lies before the first window is cut away.
+    let Some(from) = e.offset.checked_sub(start) else { return };
+    let (window, to) = ((from / WINDOW as u64) as usize, from as usize % WINDOW);
+    if (1..=Piece::LONGEST).contains(&e.len) && to + e.len as usize <= WINDOW {
+        return f(window, Piece::new(to, e.len, e.block, e.at));
+    }
+    let mut done = 0;
+    while done < e.len {
+        let from = from + u64::from(done);
+        let (window, to) = ((from / WINDOW as u64) as usize, from as usize % WINDOW);
+        let len = (e.len - done).min(Piece::LONGEST).min((WINDOW - to) as u32);
+        f(window, Piece::new(to, len, e.block, e.at + done));
+        done += len;
+    }
+}
+
+/// A window with the newest bytes of all extents in it.
+pub struct Window<'a> {
+    /// Where it lies in the file.
+    offset: u64,
+    bytes: &'a [u8],
+    /// A bit for each byte that somebody wrote.
+    written: &'a [u64],
+}
+
+impl<'a> Window<'a> {
+    /// Each run of newest bytes and its offset, in the order of the file. No byte that nobody wrote is in one.
+    pub fn runs(&self) -> impl Iterator<Item = (u64, &'a [u8])> {
+        let (offset, bytes, written) = (self.offset, self.bytes, self.written);
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (from, to) = next_run(written, at)?;
+            at = to;
+            Some((offset + from as u64, &bytes[from..to]))
+        })
+    }
+}
+
+/// Calls `write` with each window in which an extent lies, in the order of the file. Returns the sum of what `write`
+/// returns.
 pub fn gather<E>(
     extents: &impl Extents,
-    mut write: impl FnMut(&[u8], u64) -> Result<u64, E>,
+    mut write: impl FnMut(&Window<'_>) -> Result<u64, E>,
 ) -> Result<u64, E> {
     let all = extents.survey();
     let start = all.start / WINDOW as u64 * WINDOW as u64;
     let windows = ((all.end.max(all.start + 1) - 1 - start) / WINDOW as u64) as usize + 1;
-    // Whatever has happened to the extents since the survey, they lie in these windows, or are cut.
-    let window_of = |offset: u64| ((offset.saturating_sub(start) / WINDOW as u64) as usize).min(windows - 1);
-    let last = |e: &Extent| e.offset + u64::from(e.len.max(1)) - 1;
-    // Counting sort; an extent that spans windows is in each of them.
+    // Counting sort.
     let mut ends = vec![0u32; windows + 1];
-    extents.each(|_, e| {
-        (window_of(e.offset)..=window_of(last(&e))).for_each(|w| ends[w + 1] += 1);
+    extents.each(|e| {
+        pieces(&e, start, |w, _| {
+            if let Some(n) = ends.get_mut(w + 1) {
+                *n += 1;
+            }
+        });
     });
     for w in 0..windows {
         ends[w + 1] += ends[w];
     }
-    let mut order = vec![0u32; ends[windows] as usize];
-    extents.each(|number, e| {
-        for end in &mut ends[window_of(e.offset)..=window_of(last(&e))] {
-            if let Some(place) = order.get_mut(*end as usize) {
-                *place = number;
+    let mut order = vec![Piece::default(); ends[windows] as usize];
+    extents.each(|e| {
+        pieces(&e, start, |w, piece| {
+            if let Some(end) = ends[..windows].get_mut(w)
+                && let Some(place) = order.get_mut(*end as usize)
+            {
+                *place = piece;
                 *end += 1;
             }
-        }
+        });
     });
     let ahead = (AHEAD_BYTES * all.count / all.bytes.max(1)).clamp(2, AHEAD) as usize;
     let (mut buffer, mut written) = (vec![0u8; WINDOW], vec![0u64; WINDOW / 64]);
     let mut sum = 0;
     let mut first = 0;
-    for w in 0..windows {
-        let base = start + (w * WINDOW) as u64;
+    for (w, &end) in ends[..windows].iter().enumerate() {
         // After the sort, each window's end is where the next one's begin was.
-        let members = &order[first..ends[w] as usize];
-        first = ends[w] as usize;
+        let members = &order[first..end as usize];
+        first = end as usize;
         if members.is_empty() {
             continue;
         }
-        for (n, &number) in members.iter().enumerate() {
-            // The records and the payload lie all over Tier 0: ask for them before they are needed.
-            if let Some(&next) = members.get(n + 2 * ahead) {
-                extents.expect(next);
-            }
-            if let Some(&next) = members.get(n + ahead) {
-                let bytes = extents.bytes(&extents.get(next));
+        for (n, piece) in members.iter().enumerate() {
+            // The payload lies all over Tier 0: ask for it before it is needed.
+            if let Some(next) = members.get(n + ahead) {
+                let bytes = next.bytes(extents);
                 prefetch::lines(bytes.as_ptr(), bytes.len());
             }
-            let e = extents.get(number);
-            let (from, to) = (e.offset.max(base), (e.offset + u64::from(e.len)).min(base + WINDOW as u64));
-            if from >= to {
-                continue;
-            }
-            let (at, len) = ((from - base) as usize, (to - from) as usize);
-            let skip = (from - e.offset) as usize;
-            buffer[at..at + len].copy_from_slice(&extents.bytes(&e)[skip..skip + len]);
-            mark(&mut written, at, at + len);
+            let (to, bytes) = (piece.to(), piece.bytes(extents));
+            buffer[to..to + bytes.len()].copy_from_slice(bytes);
+            mark(&mut written, to, to + bytes.len());
         }
-        let mut at = 0;
-        while let Some((from, to)) = next_run(&written, at) {
-            sum += write(&buffer[from..to], base + from as u64)?;
-            at = to;
-        }
+        sum += write(&Window { offset: start + (w * WINDOW) as u64, bytes: &buffer, written: &written })?;
         written.fill(0);
     }
     Ok(sum)
@@ -197,15 +260,12 @@ mod tests {
     }
 
     impl Extents for Listed {
-        fn each(&self, mut f: impl FnMut(u32, Extent)) {
-            self.extents.iter().enumerate().for_each(|(i, e)| f(i as u32, *e));
+        fn each(&self, f: impl FnMut(Extent)) {
+            self.extents.iter().copied().for_each(f);
         }
-        fn get(&self, number: u32) -> Extent {
-            self.extents[number as usize]
-        }
-        fn expect(&self, _: u32) {}
-        fn bytes(&self, e: &Extent) -> &[u8] {
-            &self.payload[e.at as usize..(e.at + e.len) as usize]
+        fn bytes(&self, block: u32, at: u32, len: u32) -> &[u8] {
+            let at = block as usize * BLOCK + at as usize;
+            &self.payload[at..at + len as usize]
         }
         fn survey(&self) -> Survey {
             let mut survey = Survey::NOTHING;
@@ -215,16 +275,20 @@ mod tests {
     }
 
     const SPAN: usize = 3 << 20;
+    const BLOCKS: usize = 5;
 
-    fn listed(writes: &[(u64, u32)], big: u32) -> Listed {
-        let payload = (0..SPAN).map(|i| (i % 251 + 1) as u8).collect();
-        let mut extents = vec![Extent { offset: 77, len: big, block: 0, at: 1 }];
-        extents.extend(writes.iter().enumerate().map(|(i, &(offset, len))| Extent {
+    /// Short writes, after `big` extents that each fill a block.
+    fn listed(writes: &[(u64, u32)], big: u64) -> Listed {
+        let payload = (0..BLOCKS * BLOCK).map(|i| (i % 251 + 1) as u8).collect();
+        let whole =
+            |i| Extent { offset: 77 + i * BLOCK as u64, len: BLOCK as u32, block: (i % 3) as u32, at: 0 };
+        let short = |(i, &(offset, len)): (usize, &(u64, u32))| Extent {
             offset,
             len,
-            block: 0,
-            at: i as u32 * 13,
-        }));
+            block: (i % BLOCKS) as u32,
+            at: (i * 1013 % (BLOCK - 3000)) as u32,
+        };
+        let extents = (0..big).map(whole).chain(writes.iter().enumerate().map(short)).collect();
         Listed { extents, payload }
     }
 
@@ -233,25 +297,29 @@ mod tests {
         #[test]
         fn gathers_what_a_byte_array_would_hold(
             writes in prop::collection::vec((0u64..SPAN as u64, 0u32..3000), 1..400),
-            big in 0u32..2 << 20,
+            big in 0u64..8,
         ) {
             let listed = listed(&writes, big);
             // What was in the file before, nothing of which may change but under an extent.
             let mut file = vec![255u8; 2 * SPAN];
             let mut seen = file.clone();
             for e in &listed.extents {
-                let from = listed.bytes(e);
+                let from = listed.bytes(e.block, e.at, e.len);
                 file[e.offset as usize..e.offset as usize + from.len()].copy_from_slice(from);
             }
             let mut last = 0;
-            let n = gather(&listed, |run, offset| {
-                assert!(!run.is_empty() && (last == 0 || offset >= last), "in order");
-                last = offset + run.len() as u64;
-                seen[offset as usize..offset as usize + run.len()].copy_from_slice(run);
+            let mut runs = 0;
+            let windows = gather(&listed, |window| {
+                for (offset, run) in window.runs() {
+                    assert!(!run.is_empty() && (last == 0 || offset >= last), "in order");
+                    last = offset + run.len() as u64;
+                    seen[offset as usize..offset as usize + run.len()].copy_from_slice(run);
+                    runs += 1;
+                }
                 Ok::<u64, ()>(1)
             }).expect("no errors");
-            let windows = (SPAN + (2 << 20)) / WINDOW + 1;
-            prop_assert!(n as usize <= listed.extents.len() + windows);
+            prop_assert!(windows as usize <= (SPAN + 8 * BLOCK) / WINDOW + 1);
+            prop_assert!(runs <= listed.extents.len() + windows as usize);
             prop_assert!(seen == file);
         }
     }

@@ -7,10 +7,13 @@
 mod base;
 mod find;
 mod flush;
+mod gain;
 mod gather;
 pub mod index;
 mod read;
+mod scatter;
 mod sealed;
+mod writer;
 
 use crate::config::{Consistency, Mount};
 use crate::errno::Errno;
@@ -21,8 +24,9 @@ use crate::sys;
 use crate::tier0::layout::{APPENDED, BLOCK, DAMAGED, PASS, REMOVED, Slot};
 use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
+use gain::Gain;
 use index::Index;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub use find::by_number;
 pub use flush::{ByName, Elsewhere, discard, mark_removed, settle_by_name};
@@ -103,52 +107,6 @@ struct Overlay {
     last_len: u32,
 }
 
-/// Whether staging pays: how many staged writes one base write took along.
-#[derive(Default)]
-struct Gain {
-    staged: AtomicU64,
-    base_writes: AtomicU64,
-    /// Writes still to be passed through before staging is tried again.
-    pause: AtomicU32,
-    /// Why there is a pause.
-    why: AtomicU8,
-    /// Length of the next pause.
-    next_pause: AtomicU32,
-    /// Bytes a second of the last large flush.
-    speed: AtomicU64,
-    /// The base is a file system of this machine; not known before the first flush.
-    local: AtomicBool,
-}
-
-impl Gain {
-    /// Passes the next `writes` through.
-    fn stop(&self, writes: u32, why: Bypass) {
-        self.why.store(why as u8, Ordering::Relaxed);
-        self.pause.store(writes, Ordering::Relaxed);
-    }
-
-    /// Counts a write of a pause, if there is one, and says why there is.
-    #[inline]
-    fn paused(&self) -> Option<Bypass> {
-        let left = self.pause.load(Ordering::Relaxed);
-        if left == 0 {
-            return None;
-        }
-        // Of two threads at once one may not count, but none counts below 0.
-        let _ = self.pause.compare_exchange(left, left - 1, Ordering::Relaxed, Ordering::Relaxed);
-        let why = self.why.load(Ordering::Relaxed);
-        let known = [Bypass::Mapped, Bypass::Tier0Full].into_iter().find(|b| *b as u8 == why);
-        Some(known.unwrap_or(Bypass::NoGain))
-    }
-}
-
-/// Writes of this many bytes and more that lie scattered over a file gain nothing from Tier 0 where the base is
-/// local: copying them twice costs as much as the system calls saved. Measured on ext4 at random offsets, staged
-/// against native: 4 KiB each block once 1.2 times as fast, with repetition 0.9, over an old file 0.6.
-const SCATTERED_LARGE: u64 = 2048;
-/// Writes that pass through then, before staging is tried again.
-const SCATTERED_PAUSE: u32 = 8192;
-
 /// A slot with its lock held.
 struct Locked<'a> {
     pool: &'a Pool,
@@ -207,7 +165,7 @@ impl File {
             queued: AtomicBool::new(false),
             version: AtomicU64::new(0),
             unseen: AtomicBool::new(false),
-            gain: Gain { speed: AtomicU64::new(u64::MAX), ..Gain::default() },
+            gain: Gain::new(),
             resident: std::sync::OnceLock::new(),
         }
     }
@@ -241,11 +199,6 @@ impl File {
     /// Notes a write that went to the base.
     pub fn wrote_base(&self) {
         self.version.fetch_add(1, Ordering::AcqRel);
-    }
-
-    /// Looks at the file system that the file lies on.
-    fn look_at_base(&self, fd: i32) {
-        self.gain.local.store(sys::is_local(fd), Ordering::Relaxed);
     }
 
     /// Remembers the name for recovery.
@@ -362,6 +315,16 @@ impl File {
         Some(())
     }
 
+    /// The flags of the slot, if the file is known to have one. Not locked: what is read may be over.
+    #[inline]
+    fn flags_now(&self) -> Option<u32> {
+        let number = self.slot.load(Ordering::Acquire).checked_sub(1)?;
+        let (key, slot) = (&self.pool.keys()[number as usize], &self.pool.slots()[number as usize]);
+        let ours = key.dev.load(Ordering::Acquire) == self.dev.wrapping_add(1)
+            && key.ino.load(Ordering::Acquire) == self.ino;
+        ours.then(|| slot.flags.load(Ordering::Acquire))
+    }
+
     /// The slot, locked, taking a free one if needed.
     #[inline]
     fn locked_or_new(&self) -> Option<Locked<'_>> {
@@ -449,10 +412,11 @@ impl File {
                 self.version.store(self.version.load(Ordering::Relaxed) + 1, Ordering::Release);
                 let plus = |c: &AtomicU64, n: u64| c.store(c.load(Ordering::Relaxed) + n, Ordering::Relaxed);
                 plus(&self.gain.staged, 1);
-                if len as u64 >= SCATTERED_LARGE && self.is_scattered() && sys::is_local(fd) {
-                    self.gain.stop(SCATTERED_PAUSE, Bypass::NoGain);
-                }
                 plus(&self.staged_writes, 1);
+                let writes = self.staged_writes.load(Ordering::Relaxed);
+                if writes.is_multiple_of(gain::LOOK) {
+                    self.gain.look(fd, writes, len as u64, self.is_scattered());
+                }
                 plus(&self.staged_total, len as u64);
                 Ok(Staged::Done(offset))
             }

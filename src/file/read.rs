@@ -12,7 +12,10 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 /// Gaps beyond which one read of the base and copying beat a read for each.
-const FEW_GAPS: usize = 2;
+const FEW_GAPS: usize = 1;
+/// Extents whose bytes are asked for before the first is copied.
+const ASKED: usize = 8;
+const NOTHING: Extent = Extent { offset: 0, len: 0, block: 0, at: 0 };
 
 impl File {
     /// Reads up to `len` bytes at `offset`. `Ok(None)`: nothing is staged, the kernel's read is right.
@@ -44,7 +47,7 @@ impl File {
             let size = self.end_of_file(&locked, fd)?;
             n = size.saturating_sub(offset).min(len as u64);
             let mut at = offset;
-            overlay.index.overlapping(offset, offset + n, |e| {
+            let mut copy = |e: Extent| {
                 if e.offset > at {
                     gaps.push(at..e.offset);
                 }
@@ -55,7 +58,21 @@ impl File {
                     locked.journal().copy_out(e, 0, to, e.len as usize);
                 }
                 at = e.offset + u64::from(e.len);
+            };
+            // Their bytes lie all over Tier 0: each is asked for some extents before it is copied.
+            let (mut asked, mut count) = ([NOTHING; ASKED], 0);
+            overlay.index.overlapping(offset, offset + n, |e| {
+                locked.journal().expect_bytes(e);
+                if count >= ASKED {
+                    copy(asked[count % ASKED]);
+                }
+                asked[count % ASKED] = e;
+                count += 1;
             });
+            (count.saturating_sub(ASKED)..count).for_each(|i| copy(asked[i % ASKED]));
+            if count > 0 {
+                self.gain.merged();
+            }
             if at < offset + n {
                 gaps.push(at..offset + n);
             }
@@ -68,9 +85,13 @@ impl File {
             }
         } else {
             let (start, end) = (gaps[0].start, gaps[gaps.len() - 1].end);
-            let mut span = vec![0u8; (end - start) as usize];
-            // SAFETY: the vector is that long.
-            unsafe { self.fill_gap(fd, start, span.as_mut_ptr(), span.len())? };
+            let size = (end - start) as usize;
+            let mut span: Vec<u8> = Vec::with_capacity(size);
+            // SAFETY: the vector has room for that much, which is filled before it counts.
+            unsafe {
+                self.fill_gap(fd, start, span.as_mut_ptr(), size)?;
+                span.set_len(size);
+            }
             for gap in &gaps {
                 let from = &span[(gap.start - start) as usize..(gap.end - start) as usize];
                 // SAFETY: a gap lies within offset..offset+n.

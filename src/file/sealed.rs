@@ -1,14 +1,8 @@
 //! What a flush has sealed of a journal: checked once, then looked at as often as need be. Owns nothing but the list
 //! of blocks; the bytes are the journal's, and stay as they are until the flush retires them.
 
-use super::gather::{Extents, Survey};
+use super::gather::{Extents, MOST_BLOCKS, Survey};
 use crate::journal::{Damaged, Extent, Journal, Position};
-use crate::prefetch;
-use crate::tier0::layout::{BLOCK, RECORD};
-
-/// Bits of an extent's number that say which record of its block it is.
-const RECORD_BITS: u32 = 14;
-const _: () = assert!(BLOCK / RECORD < 1 << RECORD_BITS);
 
 /// The sealed part of a journal.
 pub struct Sealed<'p> {
@@ -36,49 +30,63 @@ impl<'p> Sealed<'p> {
         Ok(Sealed { journal, blocks, survey })
     }
 
-    /// Whether gathering is the way for these extents.
-    pub fn is_worth_gathering(&self) -> bool {
-        self.survey.is_worth_gathering() && self.blocks.len() < 1 << (u32::BITS - RECORD_BITS)
+    /// What all extents are together.
+    pub fn survey(&self) -> Survey {
+        self.survey
+    }
+
+    /// The extents in the order of writing, in as few parts as can each be gathered at once.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        self.blocks.chunks(MOST_BLOCKS).map(|blocks| {
+            let mut part = Part { journal: self.journal, blocks, survey: self.survey };
+            if blocks.len() < self.blocks.len() {
+                let mut survey = Survey::NOTHING;
+                part.each(|e| survey.add(&e));
+                part.survey = survey;
+            }
+            part
+        })
     }
 
     /// All extents, in the order of writing.
     pub fn list(&self) -> Vec<Extent> {
         let mut list = Vec::with_capacity(self.survey.count as usize);
-        self.each(|_, e| list.push(e));
+        for &(block, records) in &self.blocks {
+            list.extend((0..records).map(|i| self.journal.checked_extent(block, i)));
+        }
         list
     }
 
-    fn place(&self, number: u32) -> (u32, u32) {
-        let block = self.blocks[(number >> RECORD_BITS) as usize].0;
-        (block, number & ((1 << RECORD_BITS) - 1))
+    /// What lies in an extent of [`Sealed::list`].
+    pub fn bytes(&self, extent: &Extent) -> &[u8] {
+        // SAFETY: sealed, and not retired while `self` lives, by the contract of `new`.
+        unsafe { self.journal.sealed_bytes(*extent) }
     }
 }
 
-impl Extents for Sealed<'_> {
-    fn each(&self, mut f: impl FnMut(u32, Extent)) {
+/// The extents in some of the sealed blocks.
+pub struct Part<'s> {
+    journal: Journal<'s>,
+    blocks: &'s [(u32, u32)],
+    survey: Survey,
+}
+
+impl Extents for Part<'_> {
+    #[inline]
+    fn each(&self, mut f: impl FnMut(Extent)) {
         for (n, &(block, records)) in self.blocks.iter().enumerate() {
             for i in 0..records {
-                f((n as u32) << RECORD_BITS | i, self.journal.checked_extent(block, i));
+                f(Extent { block: n as u32, ..self.journal.checked_extent(block, i) });
             }
         }
     }
 
     #[inline]
-    fn get(&self, number: u32) -> Extent {
-        let (block, i) = self.place(number);
-        self.journal.checked_extent(block, i)
-    }
-
-    #[inline]
-    fn expect(&self, number: u32) {
-        let (block, i) = self.place(number);
-        prefetch::line_at(self.journal.record_address(block, i));
-    }
-
-    #[inline]
-    fn bytes(&self, extent: &Extent) -> &[u8] {
-        // SAFETY: sealed, and not retired while `self` lives, by the contract of `new`.
-        unsafe { self.journal.sealed_bytes(*extent) }
+    fn bytes(&self, block: u32, at: u32, len: u32) -> &[u8] {
+        let extent = Extent { offset: 0, len, block: self.blocks[block as usize].0, at };
+        // SAFETY: as in `Sealed::bytes`: the part borrows what the flush has sealed. `at` and `len` come from `each`,
+        // or are a part of that.
+        unsafe { self.journal.sealed_bytes(extent) }
     }
 
     fn survey(&self) -> Survey {

@@ -44,6 +44,32 @@ fn full_disk(place: &mut Place, disk: &SmallDisk) {
     insist_on(place, said.value("written").expect("said") as usize);
 }
 
+/// They go home through pages, where a full disk is no error of a call but a fault.
+#[test]
+fn scattered_bytes_on_a_full_disk_are_told_and_survive() {
+    const SIZE: usize = 64;
+    const COUNT: usize = 4001;
+    each(|place, disk| {
+        let ballast = disk.fill("ballast");
+        let said = Said::by(place.worker("scatter", SIZE, COUNT));
+        assert!(said.status.success(), "the program runs to its end: {said:?}, {:?}", place.setting);
+        assert!(said.failed_with(libc::ENOSPC) > 0, "{said:?}, {:?}", place.setting);
+        std::fs::remove_file(ballast).expect("space is made");
+        place.drain().unwrap_or_else(|e| panic!("{e}"));
+        let left = std::fs::read(place.file()).expect("the file is there");
+        let acknowledged = said.value("written").expect("said") as usize;
+        let right = records(SIZE, acknowledged);
+        for (n, record) in right.chunks(SIZE).enumerate() {
+            let at = n * 40503 % COUNT * 2 * SIZE;
+            assert!(
+                left.get(at..at + SIZE) == Some(record),
+                "record {n} of {acknowledged}, {:?}",
+                place.setting
+            );
+        }
+    });
+}
+
 /// A library that says yes to everything must be found out.
 #[test]
 fn a_library_that_swallows_errors_is_found_out() {

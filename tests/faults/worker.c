@@ -3,6 +3,7 @@
  *
  *   worker write FILE SIZE COUNT            records, fsync, close
  *   worker hold FILE SIZE COUNT             records; waits for a line; as many again, reads all, fsync, close
+ *   worker scatter FILE SIZE COUNT          records in another order, each with a gap of its size behind it; close
  *   worker resync FILE SIZE COUNT           records, fsync; waits for a line; fsync, close
  *   worker check FILE SIZE COUNT            reads and verifies
  *   worker many FOLDER LIMIT COUNT          opens files up to a limit of descriptors, writes and reads each
@@ -49,6 +50,22 @@ static unsigned put(int fd, size_t size, unsigned from, unsigned to)
 	}
 	say("written", (long)n);
 	return n;
+}
+
+/* Record n lies at the place (n * 40503 % count), places twice as far apart as records are long. */
+static void scatter(int fd, size_t size, unsigned count)
+{
+	unsigned n = 0;
+	for (; n < count; n++) {
+		fill(size, n);
+		off_t at = (off_t)((size_t)n * 40503 % count * 2 * size);
+		ssize_t w = pwrite(fd, bytes, size, at);
+		if (w != (ssize_t)size) {
+			say("pwrite", w < 0 ? -1 : w);
+			break;
+		}
+	}
+	say("written", (long)n);
 }
 
 static void verify(int fd, size_t size, unsigned count)
@@ -129,6 +146,12 @@ int main(int argc, char **argv)
 	if (fd < 0) {
 		say("open", fd);
 		return 1;
+	}
+	if (!strcmp(argv[1], "scatter")) {
+		scatter(fd, size, count);
+		say("fsync", fsync(fd));
+		say("close", close(fd));
+		return 0;
 	}
 	unsigned n = put(fd, size, 0, count);
 	if (!strcmp(argv[1], "hold")) {

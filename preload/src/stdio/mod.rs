@@ -20,7 +20,7 @@ use libc::{AT_FDCWD, O_TRUNC, c_char, c_int, c_long, c_void, size_t};
 use mode::Mode;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use stream::{adopt, beside, is_mounted, is_ours, release, served};
+use stream::{adopt, beside, concerns, is_ours, release, served};
 
 /// The engine hears of a truncating open before it happens.
 fn before_open(path: *const c_char, mode: Mode) -> bool {
@@ -46,7 +46,7 @@ unsafe fn after_open(stream: *mut File, path: *const c_char, mode: Mode, adoptab
     unsafe {
         let fd = (*stream).fileno;
         rings::opened(fd, name(path), mode.flags);
-        if !is_mounted(fd) {
+        if !concerns(fd) {
             return;
         }
         if adoptable && !mode.wide && (*stream).mode <= 0 {
@@ -85,7 +85,7 @@ fn opening(path: *const c_char, mode: *const c_char, real: impl FnOnce() -> *mut
 
 /// fdopen round `real`.
 fn opening_on(fd: c_int, mode: *const c_char, real: impl FnOnce() -> *mut File) -> *mut File {
-    if !live() || !is_mounted(fd) {
+    if !live() || !concerns(fd) {
         return real();
     }
     let Some(mode) = mode::parse(mode) else { return real() };

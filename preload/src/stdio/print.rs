@@ -1,7 +1,7 @@
 //! dprintf: glibc prints to a stream of its own on the descriptor. For a mounted file the text is made first and
 //! goes the way of write. The variable arguments are taken by the C half, which calls these.
 
-use super::stream::is_mounted;
+use super::stream::concerns;
 use crate::guard::live;
 use crate::hook::hooks;
 use crate::transfer;
@@ -43,13 +43,13 @@ unsafe fn printing(fd: c_int, make: impl FnOnce(*mut *mut c_char) -> c_int) -> c
 
 hooks! {
     fn vdprintf(fd: c_int, format: *const c_char, list: List) -> c_int, real => {
-        if !live() || !is_mounted(fd) { return real(fd, format, list); }
+        if !live() || !concerns(fd) { return real(fd, format, list); }
         // SAFETY: the program's format and arguments.
         unsafe { printing(fd, |text| vasprintf(text, format, list)) }
     }
 
     fn __vdprintf_chk(fd: c_int, flag: c_int, format: *const c_char, list: List) -> c_int, real => {
-        if !live() || !is_mounted(fd) { return real(fd, flag, format, list); }
+        if !live() || !concerns(fd) { return real(fd, flag, format, list); }
         // SAFETY: as above.
         unsafe { printing(fd, |text| __vasprintf_chk(text, flag, format, list)) }
     }

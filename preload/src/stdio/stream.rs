@@ -21,8 +21,11 @@ struct Side {
     file: *mut File,
     lock: [u64; 2],
     wide: [u8; WIDE_ROOM],
-    buffer: [u8; BUFFER],
+    /// The buffer begins at a line of the cache in it: the kernel copies faster to there.
+    room: [u8; BUFFER + LINE],
 }
+
+const LINE: usize = 64;
 
 /// Whether a stream has passed through [`adopt`].
 ///
@@ -100,7 +103,8 @@ pub unsafe fn adopt(stream: *mut File) {
         (*stream).jumps = glibc.cookie_jumps;
         _IO_list_unlock();
         if (*stream).buf_base.is_null() {
-            setvbuf(stream, (&raw mut (*side).buffer).cast(), libc::_IOFBF, BUFFER);
+            let room = (&raw mut (*side).room).cast::<u8>();
+            setvbuf(stream, room.add(room.align_offset(LINE)), libc::_IOFBF, BUFFER);
         }
     }
 }
@@ -135,9 +139,9 @@ pub unsafe fn beside(stream: *const File) -> *mut c_void {
     unsafe { if is_ours(stream) { (*stream).cookie } else { std::ptr::null_mut() } }
 }
 
-/// Whether the engine serves this descriptor.
-pub fn is_mounted(fd: c_int) -> bool {
-    fd >= 0 && inside(|| engine::is_mounted(fd)).unwrap_or(false)
+/// Whether a stream on this descriptor is to be one of ours.
+pub fn concerns(fd: c_int) -> bool {
+    fd >= 0 && engine::knows(fd) && inside(|| engine::worth_a_stream(fd)).unwrap_or(false)
 }
 
 /// The functions of our streams.
