@@ -4,7 +4,6 @@ Every figure is taken in turn, native, Iris, native, Iris …, on the same direc
 medians. The times are from before open to after close, taken inside the measured program; after each run another
 program, without Iris, checks every byte of the file."""
 import argparse
-import contextlib
 import hashlib
 import json
 import os
@@ -101,22 +100,6 @@ class Bench:
             for order, words in orders:
                 self.io(f"write {block} B, {words}", "write", self.args.dir, block, count, order, target, limited=True)
             self.io(f"write {block} B, random, over an old file", "over", self.args.dir, block, count, "perm", target, limited=True)
-
-        # As above, with room in Tier 0 for the whole file.
-        room = {"IRIS_TIER0_MEMORY": "256MiB"}
-        with self.pool_of_its_own():
-            self.io("write 4096 B, random, each block once, 256 MiB", "write", self.args.dir, 4 * KIB, 16384, "perm", None, room, limited=True)
-
-    @contextlib.contextmanager
-    def pool_of_its_own(self):
-        """A pool keeps the size that it was made with."""
-        before = os.environ["IRIS_TIER0_PATH"]
-        with tempfile.TemporaryDirectory(dir=before) as folder:
-            os.environ["IRIS_TIER0_PATH"] = folder
-            try:
-                yield
-            finally:
-                os.environ["IRIS_TIER0_PATH"] = before
 
     def edge(self):
         """Where staging gains least, or nothing."""
