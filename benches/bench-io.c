@@ -3,9 +3,9 @@
  *   bench-io write|over|least|least-over|pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl
  *   bench-io many FOLDER BLOCK COUNT FILES
  *     write        COUNT writes of BLOCK bytes to a new file          over   the same on a file that fill made
- *     least        what write leaves, known before the clock starts, in the fewest and largest writes in order; what no
- *                  write covers stays as it is.  least-over   the same for over.  pages   as least, by stores into a
- *                  mapping of the file
+ *     least        the least that takes the same writes in and leaves the same file: each copied once, to its place in
+ *                  memory, and then the fewest and largest writes in order; what no write covers stays as it is.
+ *                  least-over   the same for over.  pages   as least, by stores into a mapping of the file
  *     read         COUNT reads of BLOCK bytes, untimed second pass compares every byte
  *     forked       as write, through a descriptor that a child has had since a fork
  *     many         COUNT appends of BLOCK bytes, in turn to FILES files; prints as write, from the first open to the
@@ -122,20 +122,24 @@ static double write_many(const char *folder, size_t files) {
     return took;
 }
 
-/* The file as it will be, and which of its blocks are written: runs of these, in writes of a MiB or through pages. */
+/* The least that a program can do which takes each write in, in memory that others share and that is there already, and
+ * lets the newest win: a copy to where it belongs, and a note that it is there. Then runs of these, in writes of a MiB or
+ * through pages. */
 static double write_least(const char *name, int flags, int pages) {
     enum { LARGEST = 1 << 20 };
-    unsigned char *image = calloc(count, block), *set = calloc(count, 1), *map = NULL;
-    if (!image || !set) die("malloc");
+    unsigned char *map = NULL, *set = malloc(count);
+    unsigned char *image = mmap(NULL, count * block, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (image == MAP_FAILED || !set) die("memory");
+    memset(set, 0, count);
     size_t blocks = 0;
+    double from = now();
+    int fd = open(name, flags, 0644);
+    if (fd < 0) die(name);
     for (size_t i = 0; i < count; i++) {
         memcpy(image + order[i] * block, bytes_of(i), block);
         set[order[i]] = 1;
         if (order[i] >= blocks) blocks = order[i] + 1;
     }
-    double from = now();
-    int fd = open(name, flags, 0644);
-    if (fd < 0) die(name);
     if (pages) {
         if (ftruncate(fd, (off_t)(blocks * block))) die("ftruncate");
         map = mmap(NULL, blocks * block, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -156,7 +160,7 @@ static double write_least(const char *name, int flags, int pages) {
     if (pages && munmap(map, blocks * block)) die("munmap");
     if (close(fd)) die("close");
     double took = now() - from;
-    free(image);
+    munmap(image, count * block);
     free(set);
     return took;
 }

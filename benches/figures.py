@@ -68,9 +68,8 @@ class Bench:
         print(f"{name:50s} {value:12.2f} {unit:21s}      {want}", flush=True)
 
     def io(self, name, what, folder, block, count, order, target, settings=None, times_as_often=1, limited=False):
-        """One row of file I/O: write to a new file, over an old one, or read. With `limited`, also what is left when
-        the same bytes are known beforehand and written in the fewest writes, or through pages, whichever is faster:
-        no program that ends with the same file, and writes nothing into its gaps, can be faster."""
+        """One row of file I/O: write to a new file, over an old one, or read. With `limited`, also the least that takes
+        the same writes in and leaves the same file, by writes or through pages, whichever is faster."""
         path = os.path.join(folder, "bench.dat")
         work = [str(block), str(count), order]
         native, iris = [], []
@@ -153,16 +152,23 @@ class Bench:
         os.unlink(path)
 
     def hook(self):
-        """The cost of a hook on a descriptor that is not ours, with a mount that is in use beside it."""
+        """The cost of a hook on a descriptor that is not ours: with a mount in force; with one in use beside it, in a
+        process of threads; and, without a target, what the first staged write costs a process that had none, since
+        glibc's calls that can be cancelled are dearer where there is a second thread, as Iris's own is."""
         mounted = os.path.join(self.args.dir, "open.dat")
-        more = {}
-        for _ in range(self.args.runs):
-            native = dict(line.split() for line in self.run([self.tool("hook-cost")]).splitlines())
-            iris = dict(line.split() for line in self.run([self.tool("hook-cost"), mounted], self.iris(self.args.dir)).splitlines())
-            for call in native:
-                more.setdefault(call, []).append(float(iris[call]) - float(native[call]))
-        for call, values in more.items():
-            self.cost(f"hook on a descriptor not ours: {call}", statistics.median(values), 10, "ns", values)
+        iris = self.iris(self.args.dir)
+        ways = (("a descriptor not ours", ["alone"], ["alone"], 10),
+                ("one beside a staged file, threads", ["threads"], ["threads", mounted], 10),
+                ("one beside a staged file, no threads", ["alone"], ["alone", mounted], None))
+        for words, natively, under, limit in ways:
+            more = {}
+            for _ in range(self.args.runs):
+                native = dict(line.split() for line in self.run([self.tool("hook-cost"), *natively]).splitlines())
+                with_iris = dict(line.split() for line in self.run([self.tool("hook-cost"), *under], iris).splitlines())
+                for call in native:
+                    more.setdefault(call, []).append(float(with_iris[call]) - float(native[call]))
+            for call, values in more.items():
+                self.cost(f"hook on {words}: {call}", statistics.median(values), limit, "ns", values)
         os.unlink(mounted)
 
     def start(self):

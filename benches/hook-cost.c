@@ -1,13 +1,17 @@
 /* What a hook adds to calls on descriptors that are not Iris's. Each call is made through its symbol and as a bare
  * system call, in alternating batches in one process; the difference of the medians is what lies between the
  * program and the kernel: glibc natively, hook and glibc when preloaded. The bench subtracts the two.
- *   hook-cost [MOUNTED-FILE]     with a file, it is held open and written a little, so that the mount is in use
+ *   hook-cost alone|threads [MOUNTED-FILE]
+ *     threads        a second thread sleeps: in its sight glibc's read, write and pread cost more (cancellation)
+ *     MOUNTED-FILE   is held open and written a little, so that the mount is in use, and Iris's own thread runs
  * Prints "NAME NANOSECONDS" lines. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -58,12 +62,20 @@ static void measure(const char *name, void (*via)(void), void (*bare)(void)) {
     printf("%s %.2f\n", name, with[BATCHES / 4] - without[BATCHES / 4]);
 }
 
+static void *sleeps(void *nothing) {
+    for (;;) pause();
+    return nothing;
+}
+
 int main(int argc, char **argv) {
+    if (argc < 2) return 2;
+    pthread_t thread;
+    if (!strcmp(argv[1], "threads") && pthread_create(&thread, NULL, sleeps, NULL)) return 1;
     null_fd = open("/dev/null", O_RDWR);
     file_fd = open(argv[0], O_RDONLY);
     if (null_fd < 0 || file_fd < 0) return 1;
-    if (argc > 1) {
-        int fd = open(argv[1], O_RDWR | O_CREAT, 0644);
+    if (argc > 2) {
+        int fd = open(argv[2], O_RDWR | O_CREAT, 0644);
         if (fd < 0) return 1;
         for (int i = 0; i < 100; i++)
             if (write(fd, buffer, sizeof buffer) != sizeof buffer) return 1;
