@@ -3,7 +3,7 @@
 #include "common.h"
 #include <sys/resource.h>
 
-#define SPAN 600000
+#define SPAN 150000
 
 /* `count` writes of up to 40 bytes, the last of them at the end, so that the size is known. */
 static void scatter(int fd, int count, uint64_t seed)
@@ -41,20 +41,20 @@ int main(int argc, char **argv)
             for (int sync = 0; sync < 2; sync++) {
                 sprintf(name, "f%d%d%d", k, old, sync);
                 if (old)
-                    make(name, 400000, (uint64_t)k);
-                one(name, kinds[k] | (old ? 0 : O_CREAT), 20000, sync);
+                    make(name, 100000, (uint64_t)k);
+                one(name, kinds[k] | (old ? 0 : O_CREAT), 5000, sync);
             }
 
     /* two descriptors, one of which may only be read; and one that has a record lock, which must live on */
     int fd = F(open(P("two"), O_CREAT | O_WRONLY, 0644)), other = F(open(P("two"), O_RDONLY));
-    scatter(fd, 15000, 3);
+    scatter(fd, 4000, 3);
     R(close(fd));
     CONTENT(other);
     R(close(other));
     fd = F(open(P("locked"), O_CREAT | O_RDWR, 0644));
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 10, .l_len = 5};
     R(fcntl(fd, F_SETLK, &lock));
-    scatter(fd, 15000, 4);
+    scatter(fd, 4000, 4);
     R(fsync(fd));
     pid_t pid = fork();
     if (!pid) {
@@ -68,17 +68,17 @@ int main(int argc, char **argv)
 
     /* cut while scattered bytes wait, and written again */
     fd = F(open(P("cut"), O_CREAT | O_RDWR, 0644));
-    scatter(fd, 15000, 5);
-    R(ftruncate(fd, 123456));
+    scatter(fd, 4000, 5);
+    R(ftruncate(fd, 43210));
     CONTENT(fd);
-    scatter(fd, 15000, 6);
+    scatter(fd, 4000, 6);
     R(close(fd));
     FILE_IS("cut");
 
     /* no rights to what is open already, and no number left for anything else */
     fd = F(open(P("kept"), O_CREAT | O_WRONLY, 0644));
     R(fchmod(fd, 0200));
-    scatter(fd, 15000, 8);
+    scatter(fd, 4000, 8);
     struct rlimit few, before;
     if (getrlimit(RLIMIT_NOFILE, &before))
         die("getrlimit");
