@@ -3,7 +3,7 @@
 //! (MPICH and its relatives) or pointers (Open MPI).
 
 use crate::real;
-use libc::{c_int, c_void, dl_phdr_info};
+use libc::{c_char, c_int, c_void, dl_phdr_info};
 use std::ffi::CStr;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicPtr, Ordering};
@@ -31,38 +31,49 @@ fn look_up(slot: &AtomicPtr<c_void>, name: &CStr) -> *const c_void {
     found
 }
 
+/// Libraries of MPI that a process may have loaded; more are not looked at.
+const MOST: usize = 16;
+
+/// Names of loaded libraries, as the linker keeps them.
+struct Names {
+    names: [*const c_char; MOST],
+    count: usize,
+}
+
+unsafe extern "C" fn collect(info: *mut dl_phdr_info, _: usize, into: *mut c_void) -> c_int {
+    // SAFETY: the linker's record of a loaded library, and the names below.
+    let (library, into) = unsafe { ((*info).dlpi_name, &mut *into.cast::<Names>()) };
+    // SAFETY: the linker's names are C strings.
+    let wanted = !library.is_null() && contains_mpi(unsafe { CStr::from_ptr(library) }.to_bytes());
+    if let Some(place) = into.names.get_mut(into.count).filter(|_| wanted) {
+        *place = library;
+        into.count += 1;
+    }
+    0
+}
+
 /// A module of an interpreter brings its MPI in a scope of its own, where the linker's "next" does not look.
 fn in_any_library(name: &CStr) -> *mut c_void {
-    struct Search<'a> {
-        name: &'a CStr,
-        own: *mut c_void,
-        found: *mut c_void,
-    }
-    unsafe extern "C" fn visit(info: *mut dl_phdr_info, _: usize, search: *mut c_void) -> c_int {
-        // SAFETY: the linker's record of a loaded library, and the search below.
-        let (library, search) = unsafe { ((*info).dlpi_name, &mut *search.cast::<Search>()) };
-        // SAFETY: the linker's names are C strings; a library that is loaded already is looked at, and stays.
-        unsafe {
-            if library.is_null() || !contains_mpi(CStr::from_ptr(library).to_bytes()) {
-                return 0;
-            }
+    let own = real::symbol(name);
+    let mut names = Names { names: [std::ptr::null(); MOST], count: 0 };
+    // SAFETY: the callback gets the names, which outlive the call. It asks the linker nothing: its lock is held.
+    unsafe { libc::dl_iterate_phdr(Some(collect), (&raw mut names).cast()) };
+    for &library in &names.names[..names.count] {
+        // SAFETY: an MPI library that is in use is not unloaded, and its name stays with it; none is loaded here.
+        let found = unsafe {
             let handle = libc::dlopen(library, libc::RTLD_NOLOAD | libc::RTLD_LAZY);
             if handle.is_null() {
-                return 0;
+                continue;
             }
-            let found = libc::dlsym(handle, search.name.as_ptr());
+            let found = libc::dlsym(handle, name.as_ptr());
             libc::dlclose(handle);
-            if found.is_null() || found == search.own {
-                return 0;
-            }
-            search.found = found;
+            found
+        };
+        if !found.is_null() && found != own {
+            return found;
         }
-        1
     }
-    let mut search = Search { name, own: real::symbol(name), found: null_mut() };
-    // SAFETY: the callback gets the search, which outlives the call.
-    unsafe { libc::dl_iterate_phdr(Some(visit), (&raw mut search).cast()) };
-    search.found
+    null_mut()
 }
 
 /// Whether a path's last part names an MPI library, as libmpi.so.40 and libmpich.so.12 do.
