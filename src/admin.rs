@@ -2,8 +2,10 @@
 //! processes left. Owns the answers that `iris status` and `iris drain` print; changes nothing but by settling.
 
 use crate::config::Config;
+use crate::engine::homes;
 use crate::engine::state::settings;
 use crate::file::{ByName, by_number, discard as give_up, settle_by_name};
+use crate::home::{self, Home, recovery::Left};
 use crate::sys;
 use crate::tier0::layout::{BLOCK, DAMAGED};
 use crate::tier0::pool::{self, Pool, PoolError};
@@ -180,10 +182,75 @@ pub fn obstacle(config: &Config) -> Option<PoolError> {
 /// is gone or whose journal is damaged are given up.
 pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Result<DrainReport, PoolError> {
     let mut report = DrainReport::default();
-    let Some(pool) = Pool::open_existing(&settings(config))? else { return Ok(report) };
-    // One command drains once.
-    let pool: &'static Pool = Box::leak(Box::new(pool));
+    let homes = homes_of(config);
     let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
+    if let Some(pool) = Pool::open_existing(&settings(config))? {
+        // One command drains once.
+        drain_pool(config, Box::leak(Box::new(pool)), &wanted, (all, discard), &mut report);
+    }
+    if homes.iter().any(|h| h.has_unfinished()) {
+        let pool = pool_for_homes(config)?;
+        for home in homes {
+            drain_home(home, pool, &wanted, all, &mut report);
+        }
+    }
+    Ok(report)
+}
+
+/// The homes of the configuration's mounts.
+fn homes_of(config: &Config) -> &'static [&'static Home] {
+    homes::install(config);
+    home::homes()
+}
+
+/// The pool whose table of processes says who holds what.
+fn pool_for_homes(config: &Config) -> Result<&'static Pool, PoolError> {
+    Ok(Box::leak(Box::new(Pool::open_or_make(&settings(config))?)))
+}
+
+/// For each home on a store the root of its anchors, and how many bytes they gave back, or the number of the error.
+pub type Released = Vec<(PathBuf, Result<u64, i32>)>;
+
+/// Gives back the room that anchors take of what their stores have too.
+///
+/// # Errors
+/// Where Tier 0 cannot be used.
+pub fn release(config: &Config) -> Result<Released, PoolError> {
+    let homes = homes_of(config);
+    if homes.is_empty() {
+        return Ok(Vec::new());
+    }
+    let pool = pool_for_homes(config)?;
+    Ok(homes.iter().map(|h| (path_of(h.tree().to_vec()), h.release(pool).map_err(|e| e.0))).collect())
+}
+
+/// Sends home, and deletes, what is left to do of a home.
+fn drain_home(
+    home: &'static Home,
+    pool: &'static Pool,
+    wanted: &dyn Fn(&Path) -> bool,
+    all: bool,
+    report: &mut DrainReport,
+) {
+    match home.drain(pool, all, wanted) {
+        Err(e) => report.files.push((path_of(home.tree().to_vec()), Outcome::Failed { errno: e.0 })),
+        Ok(left) => report.files.extend(left.into_iter().map(|left| match left {
+            Left::Settled(path, bytes) => (path, Outcome::Settled { bytes }),
+            Left::InUse(path, pid) => (path, Outcome::InUse { pid }),
+            Left::Removed => (path_of(home.tree().to_vec()), Outcome::Removed { bytes: 0 }),
+            Left::Failed(path, e) => (path, Outcome::Failed { errno: e.0 }),
+        })),
+    }
+}
+
+/// Settles what lies in a pool.
+fn drain_pool(
+    config: &Config,
+    pool: &'static Pool,
+    wanted: &dyn Fn(&Path) -> bool,
+    (all, discard): (bool, bool),
+    report: &mut DrainReport,
+) {
     for number in staged(pool).collect::<Vec<_>>() {
         let file = look(pool, number);
         if !wanted(&file.path) {
@@ -210,5 +277,4 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
             if lost && discard { Outcome::Discarded { bytes: give_up(pool, number, id) } } else { outcome };
         report.files.push((path_of(name), outcome));
     }
-    Ok(report)
 }

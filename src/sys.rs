@@ -493,6 +493,11 @@ pub fn file_size_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Fsize).current
 }
 
+/// How many descriptors a table of this process may hold.
+pub fn descriptor_limit() -> u64 {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Runs `f`, which makes a file of `len` bytes, whatever RLIMIT_FSIZE the program has, as far as it may be lifted:
 /// going past it would raise SIGXFSZ in the program.
 pub fn with_file_size<T>(len: u64, f: impl FnOnce() -> Result<T>) -> Result<T> {
@@ -508,6 +513,12 @@ pub fn with_file_size<T>(len: u64, f: impl FnOnce() -> Result<T>) -> Result<T> {
     let result = f();
     setrlimit(Resource::Fsize, limit)?;
     result
+}
+
+/// Runs `f`, which makes files of Iris's own, with RLIMIT_FSIZE lifted as far as it may be.
+pub fn with_any_file_size<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
+    let hard = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
+    with_file_size(hard.unwrap_or(i64::MAX as u64), f)
 }
 
 /// Reads a small file of /proc into `buf`.

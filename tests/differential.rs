@@ -69,10 +69,10 @@ programs! {
     fallocate = alone("fallocate");
     locks = together("locks");
     sync_calls = alone("sync_calls");
-    raw_syscalls = alone("raw_syscalls");
+    raw_syscalls = Program { plain: true, ..alone("raw_syscalls") };
     other_doors = together("other_doors");
     special_open = alone("special_open");
-    errors = together("errors");
+    errors = Program { plain: true, ..together("errors") };
     bad_buffers = alone("bad_buffers");
     stdio_modes = alone("stdio_modes");
     stdio_text = alone("stdio_text");

@@ -18,7 +18,7 @@ mod trace;
 #[path = "kill/writers.rs"]
 mod writers;
 
-use bed::Setting;
+use bed::{Setting, Site};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -29,6 +29,8 @@ pub struct Bench {
     library: Option<PathBuf>,
     /// Whether the library is Iris, which wants its variables.
     iris: bool,
+    /// Whether the bytes of the files end in a store.
+    stored: bool,
 }
 
 impl Bench {
@@ -38,7 +40,15 @@ impl Bench {
             register: bed::compile("kill-register", &["model/register.c"], &["-O2"]),
             library,
             iris,
+            stored: false,
         }
+    }
+
+    /// The folders of one sequence of kills.
+    fn site(&self, place: &Path) -> Site {
+        let site = if self.stored { Site::stored(place) } else { Site::plain(place) };
+        std::fs::create_dir(&site.real).expect("a folder");
+        site
     }
 
     fn prepare(&self, command: &mut Command, setting: &Setting, mount: &Path, pool: &Path) {
@@ -77,6 +87,18 @@ fn kills() -> u64 {
 fn a_killed_writer_loses_nothing_that_returned() {
     let bench = Bench::new(Some(bed::library()), true);
     writers(&bench, kills() * 2 / 3).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_killed_writer_loses_nothing_on_a_store() {
+    let bench = Bench { stored: true, ..Bench::new(Some(bed::library()), true) };
+    writers(&bench, kills() * 2 / 3).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_killed_process_leaves_the_others_a_legal_order_on_a_store() {
+    let bench = Bench { stored: true, ..Bench::new(Some(bed::library()), true) };
+    contests(&bench, kills() / 3).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]

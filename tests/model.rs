@@ -43,24 +43,41 @@ fn replay(drivers: &Drivers, path: &Path, way: &Way) -> Result<(), String> {
 
 #[test]
 fn regressions_stay_fixed() {
+    stay_fixed(&Way::Iris(bed::library()));
+}
+
+#[test]
+fn regressions_stay_fixed_on_a_store() {
+    stay_fixed(&Way::Stored(bed::library()));
+}
+
+fn stay_fixed(way: &Way) {
     let drivers = Drivers::build();
-    let way = Way::Iris(bed::library());
     if let Some(path) = std::env::var_os("IRIS_MODEL_SCRIPT") {
-        return replay(&drivers, Path::new(&path), &way).unwrap_or_else(|e| panic!("{e}"));
+        return replay(&drivers, Path::new(&path), way).unwrap_or_else(|e| panic!("{e}"));
     }
     let folder = std::fs::read_dir(search::regressions()).expect("the folder of regressions");
     let mut paths: Vec<_> = folder.map(|e| e.expect("an entry").path()).collect();
     paths.retain(|p| p.extension().is_some_and(|e| e == "script"));
     paths.sort();
-    let failed: Vec<String> = paths.iter().filter_map(|p| replay(&drivers, p, &way).err()).collect();
+    let failed: Vec<String> = paths.iter().filter_map(|p| replay(&drivers, p, way).err()).collect();
     assert!(failed.is_empty(), "{} of {} fail again:\n{}", failed.len(), paths.len(), failed.join("\n"));
 }
 
 #[test]
 fn random_scripts_agree_with_the_kernel() {
+    agree_with_the_kernel(&Way::Iris(bed::library()));
+}
+
+#[test]
+fn random_scripts_agree_with_the_kernel_on_a_store() {
+    agree_with_the_kernel(&Way::Stored(bed::library()));
+}
+
+fn agree_with_the_kernel(way: &Way) {
     let drivers = Drivers::build();
     let effort = Effort::from_environment();
-    let (tried, failure) = search::search(&drivers, &Way::Iris(bed::library()), &effort);
+    let (tried, failure) = search::search(&drivers, way, &effort);
     eprintln!("{tried} scripts from seed {}", effort.seed);
     if let Some(failure) = failure {
         let path = search::save(&failure);

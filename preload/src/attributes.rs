@@ -263,7 +263,18 @@ hooks! {
     }
 
     fn truncate | truncate64(path: *const c_char, len: off_t) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, len))
+        changing_path(HERE, path, true, |_, path| {
+            if live()
+                && let Some(name) = name(path)
+            {
+                match tell(|| engine::truncate(name, len)) {
+                    Ok(true) => return 0,
+                    Ok(false) => {}
+                    Err(e) => return int(fail(e)),
+                }
+            }
+            real(path, len)
+        })
     }
 
     fn fallocate | fallocate64(fd: c_int, mode: c_int, at: off_t, len: off_t) -> c_int, real => {

@@ -150,7 +150,7 @@ pub fn ask(f: impl FnOnce() -> Answer) -> Answer {
 
 /// Tells the engine what is about to happen; `Err` must become the call's result.
 #[inline(always)]
-pub fn tell(f: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
+pub fn tell<T>(f: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     inside(f).unwrap_or(Err(Errno(libc::EIO)))
 }
 

@@ -4,7 +4,7 @@
 use super::say::{self, Failure};
 use super::settings::Settings;
 use clap::Args;
-use iris::admin::{self, DrainReport, Outcome, StagedFile, Status};
+use iris::admin::{self, DrainReport, Outcome, Released, StagedFile, Status};
 use iris::config::{Config, show_size};
 use serde_json::json;
 use std::ffi::OsStr;
@@ -36,6 +36,9 @@ pub struct DrainArgs {
     /// Give up, for good, what cannot be taken home: bytes of files that are gone, and damaged journals
     #[arg(long)]
     discard: bool,
+    /// Also give back the room that the anchors of homes on stores take of what the stores have too
+    #[arg(long)]
+    release: bool,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -207,8 +210,14 @@ pub fn drain(args: &DrainArgs) -> Result<(String, ExitCode), Failure> {
             say::warn(&format!("{}: there is no such file, and nothing is staged below it", path.display()));
         }
     }
-    let text = if args.json { drain_json(&report) } else { drain_text(&report) };
-    Ok((text, ExitCode::from(u8::from(!report.is_complete()))))
+    let released = if args.release { released(&config)? } else { Vec::new() };
+    let text = if args.json { drain_json(&report, &released) } else { drain_text(&report, &released) };
+    let kept = released.iter().any(|(_, gone)| gone.is_err());
+    Ok((text, ExitCode::from(u8::from(!report.is_complete() || kept))))
+}
+
+fn released(config: &Config) -> Result<Released, Failure> {
+    admin::release(config).map_err(|e| Failure::new(1, e.to_string()))
 }
 
 /// Past RLIMIT_FSIZE a write shall fail, which can be told, rather than end the command by a signal.
@@ -217,7 +226,7 @@ fn limits_are_errors() {
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
 
-fn drain_json(report: &DrainReport) -> String {
+fn drain_json(report: &DrainReport, released: &Released) -> String {
     let files: Vec<_> = report
         .files
         .iter()
@@ -235,14 +244,21 @@ fn drain_json(report: &DrainReport) -> String {
                    "do": problem(outcome)})
         })
         .collect();
-    format!("{:#}\n", json!({"complete": report.is_complete(), "files": files}))
+    let released: Vec<_> = released
+        .iter()
+        .map(|(tree, gone)| {
+            json!({"anchors": tree.display().to_string(), "bytes": gone.ok(),
+                   "error": gone.err().map(|e| io::Error::from_raw_os_error(e).to_string())})
+        })
+        .collect();
+    format!("{:#}\n", json!({"complete": report.is_complete(), "files": files, "released": released}))
 }
 
-fn drain_text(report: &DrainReport) -> String {
-    if report.files.is_empty() {
-        return "Nothing to drain.\n".into();
-    }
+fn drain_text(report: &DrainReport, released: &Released) -> String {
     let mut text = String::new();
+    if report.files.is_empty() {
+        text.push_str("Nothing to drain.\n");
+    }
     for (path, outcome) in &report.files {
         let path = name(path);
         let _ = match (outcome, problem(outcome)) {
@@ -260,6 +276,12 @@ fn drain_text(report: &DrainReport) -> String {
             }
             (Outcome::Discarded { bytes }, None) => writeln!(text, "{path}: {} given up", human(*bytes)),
             (_, None) => Ok(()),
+        };
+    }
+    for (tree, gone) in released {
+        let _ = match gone {
+            Ok(bytes) => writeln!(text, "{}: {} of the disk given back", tree.display(), human(*bytes)),
+            Err(e) => writeln!(text, "{}: {}", tree.display(), io::Error::from_raw_os_error(*e)),
         };
     }
     text

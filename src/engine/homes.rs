@@ -4,13 +4,16 @@
 use crate::config::{Config, Mount, Scheme};
 use crate::home::layout::Layout;
 use crate::home::{self, Home, Opener};
-use crate::{log, stores};
+use crate::{log, stores, sys};
 use iris_store::{Store, StoreError};
-use iris_store_embedded::{Embedded, Options};
+use iris_store_embedded::{Descriptors, Embedded, Options};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Descriptors that a process must be allowed for the embedded store to keep some open.
+const FEW: u64 = 1024;
 
 /// Makes the homes of the mounts those of this process. Before anything is opened.
 pub fn install(config: &Config) {
@@ -52,6 +55,10 @@ fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
 
 fn embedded(place: String, directory: PathBuf) -> Opener {
     Box::new(move || -> Result<Arc<dyn Store>, StoreError> {
-        Ok(Arc::new(Embedded::open(&Options::new(&directory), place.clone())?))
+        let mut options = Options::new(&directory);
+        if sys::descriptor_limit() < FEW {
+            options.descriptors = Descriptors::None;
+        }
+        Ok(Arc::new(Embedded::open(&options, place.clone())?))
     })
 }

@@ -349,11 +349,17 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
     if !wants {
         return Answer::Kernel;
     }
-    if state.flags & libc::O_DIRECT != 0 && !far {
+    let direct = state.flags & libc::O_DIRECT != 0;
+    if direct {
         // Alignment is the kernel's to judge, and the file's bytes must be on the device's side.
-        return file.flush().map_or_else(Answer::Fail, |()| Answer::Kernel);
+        if let Err(e) = file.flush() {
+            return Answer::Fail(e);
+        }
+        if !far {
+            return Answer::Kernel;
+        }
     }
-    let staging = state.mode == Mode::Fresh && state.flags & libc::O_DSYNC == 0;
+    let staging = state.mode == Mode::Fresh && state.flags & libc::O_DSYNC == 0 && !direct;
     if staging && !EXITING.load(Ordering::Relaxed) && attach::take_offset(&mut state, fd) {
         // SAFETY: by this function's contract.
         return unsafe { read_private(state, fd, buf, len, at) };
@@ -418,8 +424,11 @@ pub fn lseek(fd: i32, offset: i64, whence: i32) -> Answer {
             if offset < 0 {
                 return Answer::Fail(Errno(libc::ENXIO));
             }
-            if file.resident().is_some() {
-                return seek_dense(&mut state, fd, offset as u64, whence);
+            if let Some(resident) = file.resident() {
+                return match resident.seek(fd, offset as u64, whence) {
+                    Ok(at) => move_to(&mut state, fd, Some(at as i64)),
+                    Err(e) => Answer::Fail(e),
+                };
             }
             match sys::seek_sparse(fd, offset as u64, whence) {
                 Ok(at) => {
@@ -445,19 +454,6 @@ fn merged(state: &mut State, fd: i32) -> Option<Arc<File>> {
     match attach::standing(engine, state, fd) {
         Standing::File(f) if f.is_staged() || f.resident().is_some() => Some(f),
         _ => None,
-    }
-}
-
-/// SEEK_DATA and SEEK_HOLE where the anchor's holes tell nothing: all of the file is data, as on file systems that
-/// know no holes (lseek(2) allows that).
-fn seek_dense(state: &mut State, fd: i32, offset: u64, whence: i32) -> Answer {
-    match sys::fstat(fd) {
-        Ok(st) if offset >= st.st_size as u64 => Answer::Fail(Errno(libc::ENXIO)),
-        Ok(st) => {
-            let to = if whence == libc::SEEK_DATA { offset } else { st.st_size as u64 };
-            move_to(state, fd, Some(to as i64))
-        }
-        Err(e) => Answer::Fail(e),
     }
 }
 

@@ -55,7 +55,9 @@ pub enum Touch {
     Leave(Bypass),
 }
 
-pub use names::{Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything};
+pub use names::{
+    Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything, truncate,
+};
 pub use process::{
     after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, settle_open, spawned,
 };

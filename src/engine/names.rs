@@ -4,7 +4,9 @@
 
 use super::holds;
 use super::state::{self, Engine};
+use crate::config::Settle;
 use crate::errno::Errno;
+use crate::home::resident::Anchor;
 use crate::home::{self, Home};
 use crate::report::Bypass;
 use crate::{file, namespace, report, sys};
@@ -26,6 +28,37 @@ pub fn before_path(dirfd: c_int, path: &CStr, flags: c_int, follow: bool) -> Res
         file.wrote_base();
     }
     rights_are_the_kernels(settle_as(engine, (st.st_dev, st.st_ino), &|_| absolute(dirfd, path, follow)))
+}
+
+/// truncate(2): `Ok(true)` when it is done, because the file's bytes lie in a store, which must hear of it. Else it is
+/// the kernel's, after [`before_path`].
+///
+/// # Errors
+/// Those of the call.
+pub fn truncate(path: &CStr, len: i64) -> Result<bool, Errno> {
+    let Some(engine) = state::engine() else { return Ok(false) };
+    if !engine.stores || len < 0 {
+        return Ok(false);
+    }
+    let mut buf = [0u8; 4096];
+    let Ok(name) = sys::real_name(libc::AT_FDCWD, path, true, &mut buf) else { return Ok(false) };
+    let (Some(home), Some(pool)) = (home::of(name), engine.pool()) else { return Ok(false) };
+    let mounts = &engine.config.mounts;
+    let at_once = namespace::mount_of(name, mounts).is_some_and(|m| mounts[m].settle == Settle::Close);
+    crate::aside::with_file(|| {
+        let fd = sys::open(path, rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::NONBLOCK, 0)?;
+        let st = sys::fstat(fd.raw())?;
+        if st.st_mode & libc::S_IFMT != libc::S_IFREG {
+            return Ok(false);
+        }
+        let resident = home.resident(fd.raw(), pool, false)?;
+        resident.truncating(len as u64, || sys::ftruncate(fd.raw(), len as u64))?;
+        // Whoever has it open sends it when he closes it.
+        if at_once && !resident.control().is_open() {
+            resident.settle(Anchor::here(fd.raw()))?;
+        }
+        Ok(true)
+    })
 }
 
 /// The name the kernel has for what a path leads to.

@@ -58,7 +58,11 @@ pub fn after_fork_in_child() {
     description::each_number(|fd| {
         if let Found::Yes(mut d) = description::get(fd) {
             // The parent's object: its locks may be held by threads that do not exist here.
-            std::mem::forget(d.file.take());
+            let file = std::mem::ManuallyDrop::new(d.file.take());
+            if let Some(resident) = file.as_ref().and_then(|f| f.resident()) {
+                // The child has the file open too, whether it uses it or not.
+                resident.control().register();
+            }
         }
     });
     // SAFETY: as above.

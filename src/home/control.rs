@@ -11,23 +11,31 @@ use crate::tier0::process::Identity;
 use rustix::fs::OFlags;
 use std::ffi::CStr;
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// Bytes of a file that one bit stands for. Smaller costs a request to the store for each few pages that a program
 /// reads; larger makes a program that reads here and there wait for bytes it does not want.
 pub const GRANULE: u64 = 64 << 10;
 
 /// "IRISCTL" and the version of the layout.
-const MAGIC: u64 = u64::from_le_bytes(*b"IRISCTL\x02");
+const MAGIC: u64 = u64::from_le_bytes(*b"IRISCTL\x03");
+/// Bytes of the longest file: as ext4's.
+pub const LONGEST: u64 = 1 << 44;
 /// Where the bits begin.
-const BITS: usize = 4096;
+const BITS: usize = 12288;
 /// Granules of one group of words.
 const GROUP: u64 = 64;
 /// Bytes of one group: present, dirty, again, and one word unused.
 const GROUP_BYTES: usize = 32;
-/// Bytes of the bits of the longest file ([`crate::file::FARTHEST`]).
-const BITS_BYTES: usize = (crate::file::FARTHEST / GRANULE / GROUP) as usize * GROUP_BYTES;
+/// Bytes of the bits of the longest file.
+const BITS_BYTES: usize = (LONGEST / GRANULE / GROUP) as usize * GROUP_BYTES;
 const PAGE: usize = 4096;
+/// Granules whose bits lie in one page.
+const PAGE_GRANULES: u64 = (PAGE / GROUP_BYTES) as u64 * GROUP;
+/// What is mapped at first: the bits of 8 GiB of a file. A program may have many files open, and a limit on its address
+/// space.
+const NEAR: usize = BITS + (64 << 10);
+/// What is mapped of longer files.
 const MAP: usize = BITS + BITS_BYTES;
 /// Words of the map of reserved pages.
 const RESERVED_WORDS: usize = BITS_BYTES / PAGE / 64;
@@ -85,6 +93,8 @@ pub struct Head {
     /// Counts changes of the file's map: what a process knows of it is looked at again.
     pub turn: AtomicU64,
     reserved: [AtomicU64; RESERVED_WORDS],
+    /// Pages of bits that need none: all their granules are present, and holes.
+    holes: [AtomicU64; RESERVED_WORDS],
     /// The store's tag of the whole object (S3): length and bytes.
     pub tag_len: AtomicU32,
     tag: [std::sync::atomic::AtomicU8; 124],
@@ -111,8 +121,13 @@ pub enum Bit {
 
 /// A mapped control file.
 pub struct Control {
+    /// Its first [`NEAR`] bytes.
     map: *mut u8,
+    /// All of it, where more was needed.
+    all: AtomicPtr<u8>,
     path: std::ffi::CString,
+    /// Device and inode number of the control file itself: another may have its name by now.
+    file: (u64, u64),
 }
 
 // SAFETY: the mapping is shared memory, reached through atomics only, for as long as the value lives.
@@ -122,8 +137,14 @@ unsafe impl Sync for Control {}
 
 impl Drop for Control {
     fn drop(&mut self) {
-        // SAFETY: nobody has a reference into the mapping when its owner is dropped.
-        unsafe { sys::unmap(self.map, MAP) };
+        // SAFETY: nobody has a reference into the mappings when their owner is dropped.
+        unsafe {
+            sys::unmap(self.map, NEAR);
+            let all = self.all.load(Ordering::Acquire);
+            if !all.is_null() {
+                sys::unmap(all, MAP);
+            }
+        }
     }
 }
 
@@ -140,43 +161,101 @@ impl Control {
     /// Maps the control file at `path` for the anchor with inode number `ino`, born at `born`; made where there is
     /// none. With `fresh` 0 a missing one is an error instead.
     pub fn open(path: &CStr, ino: u64, born: u64, fresh: [u64; 2]) -> Result<(Control, Found), Errno> {
+        // The program's limit on file sizes is not meant for this.
+        sys::with_any_file_size(|| Control::open_here(path, ino, born, fresh))
+    }
+
+    fn open_here(path: &CStr, ino: u64, born: u64, fresh: [u64; 2]) -> Result<(Control, Found), Errno> {
         let make = fresh != [0, 0];
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | if make { OFlags::CREATE } else { OFlags::empty() };
-        let fd = sys::open(path, flags, 0o600)?;
-        let _alone = sys::lock_exclusive(fd.raw())?;
-        let size = sys::fstat(fd.raw())?.st_size as usize;
-        if size < MAP {
+        loop {
+            let fd = sys::open(path, flags, 0o600)?;
+            let _alone = sys::lock_exclusive(fd.raw())?;
+            if !has_name(path, fd.raw())? {
+                // It was removed between the open and the lock.
+                continue;
+            }
+            let made = (sys::fstat(fd.raw())?.st_size as usize) < BITS;
+            if made {
+                if !make {
+                    return Err(Errno(libc::ENOENT));
+                }
+                sys::reserve(fd.raw(), 0, BITS as u64)?;
+            }
+            let control = Control::map(path, fd.raw())?;
+            let head = control.head();
+            let same = |mine: u64, theirs: &AtomicU64| {
+                let theirs = theirs.load(Ordering::Acquire);
+                mine == theirs || mine == 0 || theirs == 0
+            };
+            if head.magic.load(Ordering::Acquire) == MAGIC && same(born, &head.born) && same(ino, &head.ino) {
+                return Ok((control, Found::Known));
+            }
             if !make {
                 return Err(Errno(libc::ENOENT));
             }
-            sys::ftruncate(fd.raw(), MAP as u64)?;
-            sys::reserve(fd.raw(), 0, BITS as u64)?;
+            if !made && head.magic.load(Ordering::Acquire) != 0 {
+                // An earlier file's, which may still be mapped: it keeps its own.
+                sys::remove(path)?;
+                continue;
+            }
+            head.ino.store(ino, Ordering::Relaxed);
+            head.born.store(born, Ordering::Relaxed);
+            head.cut_at.store(NO_CUT, Ordering::Relaxed);
+            head.cutting.store(NO_CUT, Ordering::Relaxed);
+            head.flags.store(CHANGED, Ordering::Relaxed);
+            head.id[0].store(fresh[0], Ordering::Relaxed);
+            head.id[1].store(fresh[1], Ordering::Relaxed);
+            head.magic.store(MAGIC, Ordering::Release);
+            return Ok((control, Found::Fresh));
         }
-        let control = Control { map: sys::map_shared(fd.raw(), MAP, 4096)?, path: path.to_owned() };
-        let head = control.head();
-        let same = |mine: u64, theirs: &AtomicU64| {
-            let theirs = theirs.load(Ordering::Acquire);
-            mine == theirs || mine == 0 || theirs == 0
+    }
+
+    /// Removes the file, unless another has its name.
+    ///
+    /// # Errors
+    /// What the file system says.
+    pub fn remove(&self) -> Result<(), Errno> {
+        let fd = match sys::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW, 0) {
+            Err(Errno(libc::ENOENT)) => return Ok(()),
+            other => other?,
         };
-        if head.magic.load(Ordering::Acquire) == MAGIC && same(born, &head.born) && same(ino, &head.ino) {
-            return Ok((control, Found::Known));
+        let st = sys::fstat(fd.raw())?;
+        let _alone = sys::lock_exclusive(fd.raw())?;
+        if (st.st_dev, st.st_ino) == self.file && has_name(&self.path, fd.raw())? {
+            sys::remove(&self.path)?;
         }
-        if !make {
-            return Err(Errno(libc::ENOENT));
-        }
-        // An earlier file's: its bits are dropped with the pages that hold them.
-        sys::ftruncate(fd.raw(), 0)?;
-        sys::ftruncate(fd.raw(), MAP as u64)?;
-        sys::reserve(fd.raw(), 0, BITS as u64)?;
-        head.ino.store(ino, Ordering::Relaxed);
-        head.born.store(born, Ordering::Relaxed);
-        head.cut_at.store(NO_CUT, Ordering::Relaxed);
-        head.cutting.store(NO_CUT, Ordering::Relaxed);
-        head.flags.store(CHANGED, Ordering::Relaxed);
-        head.id[0].store(fresh[0], Ordering::Relaxed);
-        head.id[1].store(fresh[1], Ordering::Relaxed);
-        head.magic.store(MAGIC, Ordering::Release);
-        Ok((control, Found::Fresh))
+        Ok(())
+    }
+
+    fn map(path: &CStr, fd: i32) -> Result<Control, Errno> {
+        let st = sys::fstat(fd)?;
+        let map = sys::map_shared(fd, NEAR, PAGE)?;
+        let file = (st.st_dev, st.st_ino);
+        Ok(Control { map, all: AtomicPtr::default(), path: path.to_owned(), file })
+    }
+
+    /// The file, open again.
+    fn reopened(&self) -> Result<sys::OwnFd, Errno> {
+        let fd = sys::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
+        let st = sys::fstat(fd.raw())?;
+        if (st.st_dev, st.st_ino) == self.file { Ok(fd) } else { Err(Errno(libc::ESTALE)) }
+    }
+
+    /// All of it, mapped.
+    #[cold]
+    fn map_all(&self) -> Result<*mut u8, Errno> {
+        let fd = self.reopened()?;
+        let mine = sys::map_shared(fd.raw(), MAP, PAGE)?;
+        let null = std::ptr::null_mut();
+        Ok(match self.all.compare_exchange(null, mine, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => mine,
+            Err(theirs) => {
+                // SAFETY: this mapping was shown to nobody.
+                unsafe { sys::unmap(mine, MAP) };
+                theirs
+            }
+        })
     }
 
     /// Maps the control file at `path`, whosever it is.
@@ -185,15 +264,27 @@ impl Control {
     /// ENOENT also where there is a file that is no control file of this version.
     pub fn open_any(path: &CStr) -> Result<Control, Errno> {
         let fd = sys::open(path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
-        if (sys::fstat(fd.raw())?.st_size as usize) < MAP {
+        if (sys::fstat(fd.raw())?.st_size as usize) < BITS {
             return Err(Errno(libc::ENOENT));
         }
-        let control = Control { map: sys::map_shared(fd.raw(), MAP, 4096)?, path: path.to_owned() };
+        let control = Control::map(path, fd.raw())?;
         if control.head().magic.load(Ordering::Acquire) == MAGIC {
             Ok(control)
         } else {
             Err(Errno(libc::ENOENT))
         }
+    }
+
+    /// The flags of the control file at `path`, without mapping it.
+    pub fn flags_at(path: &CStr) -> Option<u32> {
+        const AT: usize = std::mem::offset_of!(Head, flags);
+        let fd = sys::open(path, OFlags::RDONLY | OFlags::NOFOLLOW, 0).ok()?;
+        let mut head = [0u8; AT + 4];
+        // SAFETY: the array is that long.
+        let n = unsafe { sys::pread(fd.raw(), head.as_mut_ptr(), head.len(), 0) }.ok()?;
+        let magic = u64::from_ne_bytes(*head.first_chunk()?);
+        let flags = u32::from_ne_bytes(*head.last_chunk()?);
+        (n == head.len() && magic == MAGIC).then_some(flags)
     }
 
     /// The anchor's inode number.
@@ -261,6 +352,12 @@ impl Control {
             || head.openers.iter().map(|p| p.load(Ordering::Acquire)).any(|held| held != 0 && lives(held))
     }
 
+    /// A living process that has the file open, if one is known.
+    pub fn opener(&self) -> Option<u32> {
+        let held = self.head().openers.iter().map(|p| p.load(Ordering::Acquire));
+        held.filter(|h| *h != 0 && lives(*h)).map(|h| (h >> 32) as u32).next()
+    }
+
     /// The tag kept for the whole object.
     pub fn tag(&self) -> Option<String> {
         let head = self.head();
@@ -281,37 +378,116 @@ impl Control {
         head.tag_len.store(bytes.len() as u32, Ordering::Release);
     }
 
+    /// Whether bits of the page of granule `g` were ever set.
+    #[inline]
+    fn is_reserved(&self, g: u64) -> bool {
+        is_set(&self.head().reserved, g / PAGE_GRANULES)
+    }
+
+    /// What the words of an absent page would be.
+    #[inline]
+    fn absent(&self, bit: Bit, g: u64) -> u64 {
+        if bit == Bit::Present && is_set(&self.head().holes, g / PAGE_GRANULES) { u64::MAX } else { 0 }
+    }
+
+    /// Marks the granules `from..to` as present, of which the anchor holds all that there is: where it has only holes,
+    /// that takes no room.
+    ///
+    /// # Errors
+    /// As [`Control::reserve`].
+    pub fn keep(&self, from: u64, to: u64) -> Result<(), Errno> {
+        let mut g = from;
+        while g < to {
+            let next = (g / PAGE_GRANULES + 1) * PAGE_GRANULES;
+            let end = next.min(to);
+            if self.is_reserved(g) || end - g < PAGE_GRANULES {
+                self.reserve(g, end)?;
+                self.set(Bit::Present, g, end);
+            } else if let Some(word) = self.head().holes.get((g / PAGE_GRANULES / 64) as usize) {
+                word.fetch_or(1 << (g / PAGE_GRANULES % 64), Ordering::AcqRel);
+                self.head().high.fetch_max(end, Ordering::AcqRel);
+            }
+            g = end;
+        }
+        Ok(())
+    }
+
+    /// Sets `Dirty` for all granules of `from..to` that have bits.
+    pub fn soil(&self, from: u64, to: u64) {
+        self.set(Bit::Dirty, from, to);
+    }
+
     /// The words of the group that holds granule `g`: present, dirty, again. `None` where no bit was ever set.
     #[inline]
     fn words(&self, g: u64) -> Option<&[AtomicU64; 3]> {
-        let at = (g / GROUP) as usize * GROUP_BYTES;
-        let page = at / PAGE;
-        let reserved = self.head().reserved.get(page / 64)?.load(Ordering::Acquire);
-        if reserved >> (page % 64) & 1 == 0 {
+        if !self.is_reserved(g) {
             return None;
         }
+        let at = BITS + (g / GROUP) as usize * GROUP_BYTES;
+        let map = if at < NEAR { self.map } else { self.far() };
         // SAFETY: within the mapping (`reserved` has a bit for each of its pages), and backed by reserved storage.
-        Some(unsafe { &*self.map.add(BITS + at).cast::<[AtomicU64; 3]>() })
+        Some(unsafe { &*map.add(at).cast::<[AtomicU64; 3]>() })
+    }
+
+    #[inline]
+    fn far(&self) -> *mut u8 {
+        let all = self.all.load(Ordering::Acquire);
+        if !all.is_null() {
+            return all;
+        }
+        match self.map_all() {
+            Ok(all) => all,
+            // Taken for absent, bits would lose bytes. The hook catches this, and answers EIO.
+            Err(e) => panic!("the control file of a long file cannot be mapped: {e}"),
+        }
     }
 
     /// Makes the bits of the granules `from..to` usable.
+    ///
+    /// # Errors
+    /// EFBIG behind the longest file; what the file system says of the room for them.
     pub fn reserve(&self, from: u64, to: u64) -> Result<(), Errno> {
-        let page_of = |g: u64| (g / GROUP) as usize * GROUP_BYTES / PAGE;
-        for page in page_of(from)..=page_of(to.max(from + 1) - 1) {
-            let word = self.head().reserved.get(page / 64).ok_or(Errno(libc::EFBIG))?;
-            if word.load(Ordering::Acquire) >> (page % 64) & 1 == 0 {
-                let fd = sys::open(&self.path, OFlags::RDWR | OFlags::NOFOLLOW, 0)?;
-                sys::reserve(fd.raw(), (BITS + page * PAGE) as u64, PAGE as u64)?;
-                word.fetch_or(1 << (page % 64), Ordering::AcqRel);
+        for page in from / PAGE_GRANULES..=(to.max(from + 1) - 1) / PAGE_GRANULES {
+            let word = self.head().reserved.get(page as usize / 64).ok_or(Errno(libc::EFBIG))?;
+            if !self.is_reserved(page * PAGE_GRANULES) {
+                let at = BITS + page as usize * PAGE;
+                sys::with_any_file_size(|| {
+                    let fd = self.reopened()?;
+                    let _alone = sys::lock_exclusive(fd.raw())?;
+                    if self.is_reserved(page * PAGE_GRANULES) {
+                        return Ok(());
+                    }
+                    sys::reserve(fd.raw(), at as u64, PAGE as u64)?;
+                    if at >= NEAR && self.all.load(Ordering::Acquire).is_null() {
+                        self.map_all()?;
+                    }
+                    self.fill(page);
+                    word.fetch_or(1 << (page % 64), Ordering::AcqRel);
+                    Ok(())
+                })?;
             }
         }
         Ok(())
     }
 
+    /// Gives the words of a page, reserved a moment ago, what they counted as.
+    fn fill(&self, page: u64) {
+        let present = self.absent(Bit::Present, page * PAGE_GRANULES);
+        for group in 0..PAGE / GROUP_BYTES {
+            let at = BITS + page as usize * PAGE + group * GROUP_BYTES;
+            let map = if at < NEAR { self.map } else { self.far() };
+            // SAFETY: within the mapping, and backed by storage since the caller reserved the page.
+            let words = unsafe { &*map.add(at).cast::<[AtomicU64; 3]>() };
+            words[Bit::Present as usize].store(present, Ordering::Release);
+        }
+    }
+
     /// Whether a bit is set.
     #[inline]
     pub fn has(&self, bit: Bit, g: u64) -> bool {
-        self.words(g).is_some_and(|w| w[bit as usize].load(Ordering::Acquire) >> (g % GROUP) & 1 == 1)
+        let word =
+            self.words(g).map_or_else(|| self.absent(bit, g), |w| w[bit as usize].load(Ordering::Acquire));
+        word >> (g % GROUP) & 1 == 1
     }
 
     /// Sets a bit for the granules `from..to`, whose words are reserved.
@@ -324,6 +500,14 @@ impl Control {
 
     /// Clears a bit for the granules `from..to`.
     pub fn clear(&self, bit: Bit, from: u64, to: u64) {
+        if bit == Bit::Present && from < to {
+            // Of a page without bits all granules become absent: what is fetched without need does no harm.
+            for page in from / PAGE_GRANULES..=(to - 1) / PAGE_GRANULES {
+                if let Some(word) = self.head().holes.get((page / 64) as usize) {
+                    word.fetch_and(!(1 << (page % 64)), Ordering::AcqRel);
+                }
+            }
+        }
         self.each_mask(from, to, |words, mask| {
             words[bit as usize].fetch_and(!mask, Ordering::AcqRel);
         });
@@ -348,6 +532,10 @@ impl Control {
     fn each_mask(&self, from: u64, to: u64, mut f: impl FnMut(&[AtomicU64; 3], u64)) {
         let mut g = from;
         while g < to {
+            if !self.is_reserved(g) {
+                g = (g / PAGE_GRANULES + 1) * PAGE_GRANULES;
+                continue;
+            }
             let end = to.min((g / GROUP + 1) * GROUP);
             let mask = (u64::MAX >> (63 - (end - 1) % GROUP)) & (u64::MAX << (g % GROUP));
             if let Some(words) = self.words(g) {
@@ -367,7 +555,13 @@ impl Control {
     fn seek(&self, bit: Bit, wanted: bool, from: u64, to: u64) -> Option<u64> {
         let mut g = from;
         while g < to {
-            let word = self.words(g).map_or(0, |w| w[bit as usize].load(Ordering::Acquire));
+            if !self.is_reserved(g) && (self.absent(bit, g) == 0) == wanted {
+                g = (g / PAGE_GRANULES + 1) * PAGE_GRANULES;
+                continue;
+            }
+            let word = self
+                .words(g)
+                .map_or_else(|| self.absent(bit, g), |w| w[bit as usize].load(Ordering::Acquire));
             let word = if wanted { word } else { !word } & (u64::MAX << (g % GROUP));
             if word != 0 {
                 let found = g / GROUP * GROUP + u64::from(word.trailing_zeros());
@@ -377,6 +571,18 @@ impl Control {
         }
         None
     }
+}
+
+/// Whether a name still leads to an open file.
+fn has_name(path: &CStr, fd: i32) -> Result<bool, Errno> {
+    let st = sys::fstat(fd)?;
+    Ok(sys::statat(libc::AT_FDCWD, path, false)
+        .is_ok_and(|now| (now.st_dev, now.st_ino) == (st.st_dev, st.st_ino)))
+}
+
+#[inline]
+fn is_set(words: &[AtomicU64], page: u64) -> bool {
+    words.get((page / 64) as usize).is_some_and(|w| w.load(Ordering::Acquire) >> (page % 64) & 1 == 1)
 }
 
 #[cfg(test)]
@@ -432,11 +638,29 @@ mod tests {
     fn granules_far_out_are_reserved_alone() {
         let dir = tempfile::tempdir().unwrap();
         let c = control(&dir);
-        let far = crate::file::FARTHEST / GRANULE - 1;
+        let far = LONGEST / GRANULE - 1;
         c.reserve(far, far + 1).unwrap();
         c.set(Bit::Dirty, far, far + 1);
         assert_eq!(c.run(Bit::Dirty, true, 0, far + 1), Some((far, far + 1)));
         assert_eq!(c.reserve(far + 1, far + 2), Err(Errno(libc::EFBIG)));
+    }
+
+    #[test]
+    fn holes_need_no_bits_and_get_them_when_they_are_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let c = control(&dir);
+        let end = 5 * PAGE_GRANULES + 7;
+        c.keep(3, end).unwrap();
+        assert_eq!(c.run(Bit::Present, true, 0, 2 * end), Some((3, end)));
+        assert_eq!(c.run(Bit::Present, false, 3, end), None);
+        assert!(!c.is_reserved(PAGE_GRANULES) && c.is_reserved(0) && c.is_reserved(end));
+        assert_eq!(c.run(Bit::Dirty, true, 0, end), None);
+        let there = 2 * PAGE_GRANULES + 5;
+        c.reserve(there, there + 1).unwrap();
+        c.clear(Bit::Present, there, there + 1);
+        assert_eq!(c.run(Bit::Present, false, 3, end), Some((there, there + 1)));
+        c.clear(Bit::Present, 3 * PAGE_GRANULES, 3 * PAGE_GRANULES + 1);
+        assert!(!c.has(Bit::Present, 3 * PAGE_GRANULES));
     }
 
     #[test]

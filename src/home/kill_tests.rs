@@ -137,7 +137,7 @@ fn survives(folder: &Path, mapper: &str, request: u32, old: &[u8], new: &[u8]) {
         assert!(*byte == old[i] || *byte == after, "{what}: byte {i} is {byte}");
     }
     // The next one who looks.
-    let left = here.home.drain(here.pool, true).unwrap();
+    let left = here.home.drain(here.pool, true, &|_| true).unwrap();
     assert!(left.iter().all(|l| matches!(l, Left::Settled(..))), "{what}: {left:?}");
     assert!(!here.file.is_unsettled(), "{what}");
     there.look_up(&here);

@@ -21,7 +21,7 @@ use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
 use catalog::Catalog;
-use control::{Control, Found, GRANULE, UNLINKED};
+use control::{Control, Found, UNLINKED};
 use iris_store::{Kind, Store, StoreError};
 use layout::Layout;
 use map::{At, Map};
@@ -87,6 +87,11 @@ impl Home {
         }
     }
 
+    /// The root of its anchors in the kernel's name space.
+    pub fn tree(&self) -> &[u8] {
+        &self.tree
+    }
+
     /// How files are laid out in the store.
     pub fn layout(&self) -> &Layout {
         &self.layout
@@ -121,13 +126,15 @@ impl Home {
         let st = sys::fstat(fd)?;
         let born = sys::birth(fd, st.st_ino);
         let path = self.control_path(st.st_ino)?;
-        let (control, found) = Control::open(&path, st.st_ino, born, self.fresh_id())?;
+        let id = self.fresh_id();
+        let (control, found) = match Control::open(&path, st.st_ino, born, id) {
+            // The program has no number left; the service's threads have their own.
+            Err(Errno(libc::EMFILE)) => service::call(|| Control::open(&path, st.st_ino, born, id))?,
+            other => other,
+        }?;
         if found == Found::Fresh && st.st_size > 0 {
             // A file that the shadow tree had before Iris knew it (made by other means): all of it is new to the store.
-            let end = (st.st_size as u64).div_ceil(GRANULE);
-            control.reserve(0, end)?;
-            control.set(control::Bit::Present, 0, end);
-            control.set(control::Bit::Dirty, 0, end);
+            resident::all_is_new(&control, fd, st.st_size as u64)?;
         }
         Ok(Arc::new(Resident::new(self, control, pool, opener)))
     }
@@ -190,7 +197,7 @@ impl Home {
                 return;
             }
         }
-        if let Err(e) = sys::remove(control.path()) {
+        if let Err(e) = control.remove() {
             crate::log::say(2, || format!("removing a control file: {e}"));
         }
     }
@@ -314,7 +321,11 @@ impl ServiceFd {
     fn of(anchor: Anchor) -> Result<ServiceFd, Errno> {
         let link = CString::new(format!("/proc/self/task/{}/fd/{}", anchor.tid, anchor.fd))
             .map_err(|_| Errno(libc::EINVAL))?;
-        let open = || sys::open(&link, rustix::fs::OFlags::RDWR, 0);
+        // Only the owner may leave the time of access alone.
+        let open = || match sys::open(&link, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOATIME, 0) {
+            Err(Errno(libc::EPERM)) => sys::open(&link, rustix::fs::OFlags::RDWR, 0),
+            other => other,
+        };
         let fd = match open() {
             // A file that its owner may not write (mode 0444) is written by Iris all the same.
             Err(Errno(libc::EACCES)) => sys::with_write_permission_at(&link, open)?,

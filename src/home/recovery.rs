@@ -1,9 +1,9 @@
 //! What killed processes left: files whose bytes had not been sent, and objects of files that lost their last name.
 //! Owns finding them, from the control files, and bringing each to its end; for `iris drain` and `iris fsck`.
 
-use super::control::{CHANGED, Control, SENDING, UNLINKED, WILD};
+use super::Home;
+use super::control::{CHANGED, Control, LOOSE, SENDING, UNLINKED, WILD};
 use super::resident::Anchor;
-use super::{Home, service};
 use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::pool::Pool;
@@ -19,8 +19,8 @@ use std::sync::atomic::Ordering;
 pub enum Left {
     /// The file was sent home: its anchor, and its length in bytes.
     Settled(PathBuf, u64),
-    /// A process has it open and will see to it.
-    InUse(PathBuf),
+    /// This process, and perhaps others, has it open and will see to it.
+    InUse(PathBuf, u32),
     /// The objects of a file that has no name any more were deleted.
     Removed,
     /// It could not be brought to its end.
@@ -33,7 +33,12 @@ impl Home {
     ///
     /// # Errors
     /// Where the folder of control files cannot be read; what concerns one file is told with it.
-    pub fn drain(&'static self, pool: &'static Pool, all: bool) -> Result<Vec<Left>, Errno> {
+    pub fn drain(
+        &'static self,
+        pool: &'static Pool,
+        all: bool,
+        wanted: &dyn Fn(&Path) -> bool,
+    ) -> Result<Vec<Left>, Errno> {
         let mut left = Vec::new();
         let unfinished = self.unfinished()?;
         if unfinished.is_empty() {
@@ -45,8 +50,12 @@ impl Home {
             let flags = control.head().flags.load(Ordering::Acquire);
             let anchor = anchors.get(&ino).filter(|a| control.is_of(a));
             match anchor {
+                Some(path) if !wanted(path) => {}
                 _ if control.is_open() && !all => {
-                    left.push(Left::InUse(anchor.map_or_else(|| PathBuf::from("(deleted)"), Clone::clone)));
+                    // One without a name is whoever has it open's alone.
+                    if let Some(path) = anchor {
+                        left.push(Left::InUse(path.clone(), control.opener().unwrap_or(0)));
+                    }
                 }
                 Some(path) if flags & UNLINKED == 0 => left.push(self.send_left(path, pool)),
                 // Its last name went while nobody could tell.
@@ -60,6 +69,21 @@ impl Home {
         Ok(left)
     }
 
+    /// Gives back the room that anchors take of what the store has too. Returns how many bytes went.
+    ///
+    /// # Errors
+    /// Where the tree cannot be read, or an anchor cannot be opened.
+    pub fn release(&'static self, pool: &'static Pool) -> Result<u64, Errno> {
+        let mut gone = 0;
+        for (_, path) in self.anchors()? {
+            let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
+            let fd = sys::open(&name, rustix::fs::OFlags::RDONLY, 0)?;
+            let resident = self.resident(fd.raw(), pool, false)?;
+            gone += resident.release_all(Anchor::here(fd.raw()))?;
+        }
+        Ok(gone)
+    }
+
     fn send_left(&'static self, path: &Path, pool: &'static Pool) -> Left {
         let send = || -> Result<u64, Errno> {
             let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
@@ -67,7 +91,7 @@ impl Home {
             let resident = self.resident(fd.raw(), pool, false)?;
             resident.settle(Anchor::here(fd.raw()))?;
             if !resident.control().is_open() {
-                resident.control().head().flags.fetch_and(!WILD, Ordering::AcqRel);
+                resident.control().head().flags.fetch_and(!(WILD | LOOSE), Ordering::AcqRel);
             }
             Ok(sys::fstat(fd.raw())?.st_size as u64)
         };
@@ -75,6 +99,12 @@ impl Home {
             Ok(len) => Left::Settled(path.to_owned(), len),
             Err(e) => Left::Failed(path.to_owned(), e),
         }
+    }
+
+    /// Whether there is anything that [`Home::drain`] might see to.
+    pub fn has_unfinished(&self) -> bool {
+        // Where it cannot be told, draining says why.
+        self.unfinished().map_or(true, |found| !found.is_empty())
     }
 
     /// Control files of files that the store lacks something of, or that have no name.
@@ -85,8 +115,10 @@ impl Home {
             let path = entry.map_err(errno)?.path();
             let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))?;
             // One that is being made, or is none of ours, has no head yet.
-            if let Ok(control) = Control::open_any(&name)
-                && control.head().flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) != 0
+            const LEFT: u32 = CHANGED | WILD | UNLINKED | SENDING;
+            if Control::flags_at(&name).is_some_and(|flags| flags & LEFT != 0)
+                && let Ok(control) = Control::open_any(&name)
+                && control.head().flags.load(Ordering::Acquire) & LEFT != 0
             {
                 found.push(control);
             }
@@ -115,17 +147,4 @@ impl Home {
 
 fn errno(e: std::io::Error) -> Errno {
     Errno(e.raw_os_error().unwrap_or(libc::EIO))
-}
-
-/// Drains every home of this process; see [`Home::drain`].
-pub fn drain_all(pool: &'static Pool, all: bool) -> Vec<(String, Result<Vec<Left>, Errno>)> {
-    super::homes()
-        .iter()
-        .map(|home| {
-            let name = String::from_utf8_lossy(&home.tree).into_owned();
-            // The threads of the service do the sending; this one waits.
-            debug_assert!(!service::is_mine());
-            (name, home.drain(pool, all))
-        })
-        .collect()
 }

@@ -190,6 +190,11 @@ impl Resident {
     }
 
     fn fetch_own(&self, own: &ServiceFd, range: Range<u64>) -> Result<(), Errno> {
+        // The program's limit on file sizes is not meant for anchors, nor for a store's files.
+        sys::with_any_file_size(|| self.fetch_unlimited(own, range))
+    }
+
+    fn fetch_unlimited(&self, own: &ServiceFd, range: Range<u64>) -> Result<(), Errno> {
         let store = self.home.store()?;
         while let Some((from, to)) = self.missing(&range) {
             self.fetch_run(&*store, own, from, to.min(from + BATCH / GRANULE))?;
@@ -223,7 +228,7 @@ impl Resident {
                 if !part.is_empty() {
                     let at = (part.start - range.start) as usize;
                     let part_bytes = &bytes[at..at + (part.end - part.start) as usize];
-                    write_all(own.raw(), part_bytes, part.start)?;
+                    write_sparse(own.raw(), part_bytes, part.start)?;
                 }
                 self.control.set(Bit::Present, a, b);
                 g = b;
@@ -433,6 +438,48 @@ impl Resident {
         Ok(())
     }
 
+    /// What was behind the store's bytes and is not any more reads as zeros in the anchor, which need not be fetched, and
+    /// stay the holes that they are. With the lock held.
+    fn keep_holes(&self, len: u64) -> Result<(), Errno> {
+        let old = self.control.head().home_len.load(Ordering::Acquire);
+        self.control.keep(old.div_ceil(GRANULE), len.div_ceil(GRANULE))
+    }
+
+    /// SEEK_DATA and SEEK_HOLE: what the anchor holds is told by it, and what the store holds counts as data.
+    /// Leaves the descriptor's offset where it was.
+    pub fn seek(&self, fd: i32, offset: u64, whence: i32) -> Result<u64, Errno> {
+        let before = sys::tell(fd)?;
+        let sought = self.sought(fd, offset, whence);
+        sys::seek_to(fd, before)?;
+        sought
+    }
+
+    fn sought(&self, fd: i32, offset: u64, whence: i32) -> Result<u64, Errno> {
+        let len = sys::fstat(fd)?.st_size as u64;
+        let data = whence == libc::SEEK_DATA;
+        let nothing = if data { Err(Errno(libc::ENXIO)) } else { Ok(len) };
+        if offset >= len {
+            return Err(Errno(libc::ENXIO));
+        }
+        let mut at = offset;
+        while at < len {
+            let (from, to) = self.missing(&(at..len)).unwrap_or((u64::MAX / GRANULE, u64::MAX / GRANULE));
+            if from * GRANULE <= at {
+                if data {
+                    return Ok(at);
+                }
+                at = to * GRANULE;
+                continue;
+            }
+            match sys::seek_sparse(fd, at, whence) {
+                Ok(found) if found < from * GRANULE => return Ok(found),
+                Ok(_) | Err(Errno(libc::ENXIO)) => at = from * GRANULE,
+                Err(e) => return Err(e),
+            }
+        }
+        nothing
+    }
+
     /// Takes clean granules out of the anchor, from the one behind `hand` on, until `want` bytes are gone. Returns how
     /// many went. On a service thread.
     pub fn evict(&self, own: &ServiceFd, keep: Range<u64>, want: u64) -> Result<u64, Errno> {
@@ -440,7 +487,7 @@ impl Resident {
         if head.flags.load(Ordering::Acquire) & (LOOSE | UNLINKED) != 0 {
             return Ok(0);
         }
-        let home = head.home_len.load(Ordering::Acquire) / GRANULE;
+        let home = head.home_len.load(Ordering::Acquire).div_ceil(GRANULE);
         let keep = granules(&keep);
         let mut gone = 0;
         for (first, last) in [(keep.1, home), (0, keep.0.min(home))] {
@@ -448,7 +495,17 @@ impl Resident {
             while gone < want
                 && let Some((from, to)) = self.control.run(Bit::Present, true, g, last)
             {
-                let to = to.min(from + (want - gone).div_ceil(GRANULE));
+                // Holes take no room, and are worth keeping.
+                let Some(data) = found(sys::seek_sparse(own.raw(), from * GRANULE, libc::SEEK_DATA))? else {
+                    break;
+                };
+                let hole = found(sys::seek_sparse(own.raw(), data, libc::SEEK_HOLE))?.unwrap_or(u64::MAX);
+                let from = from.max(data / GRANULE);
+                if from >= to {
+                    g = to;
+                    continue;
+                }
+                let to = to.min(hole.div_ceil(GRANULE)).min(from + (want - gone).div_ceil(GRANULE));
                 let mut at = from;
                 while let Some((a, b)) = self.control.run(Bit::Dirty, false, at, to) {
                     let done = self.locked(|| -> Result<bool, Errno> {
@@ -461,7 +518,10 @@ impl Resident {
                         head.generation.fetch_add(1, Ordering::AcqRel);
                         self.control.clear(Bit::Present, a, b);
                         let times = sys::mtime_ns(own.raw())?;
-                        sys::punch(own.raw(), a * GRANULE, (b - a) * GRANULE)?;
+                        // No farther than the file: its last granule may reach behind the longest that there can be.
+                        let end =
+                            head.home_len.load(Ordering::Acquire).next_multiple_of(4096).min(b * GRANULE);
+                        sys::punch(own.raw(), a * GRANULE, end.saturating_sub(a * GRANULE).max(1))?;
                         sys::set_mtime(own.raw(), times)?;
                         Ok(true)
                     })??;
@@ -476,11 +536,12 @@ impl Resident {
         Ok(gone)
     }
 
-    /// Takes everything out that may go.
-    #[cfg(test)]
-    pub fn evict_for_test(&self, anchor: Anchor) {
-        let own = self.own_anchor(anchor).expect("an anchor");
-        self.evict(&own, 0..0, u64::MAX).expect("room");
+    /// Takes everything out that may go. Returns how many bytes that were.
+    pub fn release_all(&self, anchor: Anchor) -> Result<u64, Errno> {
+        service::call(|| {
+            let own = self.own_anchor(anchor)?;
+            self.evict(&own, 0..0, u64::MAX)
+        })?
     }
 
     /// Forgets what the anchor holds: the store has another version of the file, `len` bytes long.
@@ -510,6 +571,10 @@ impl Resident {
             return Ok(fd.clone());
         }
         let fd = Arc::new(ServiceFd::of(anchor)?);
+        // Where the program may have few descriptors, so may the service, and the store needs some.
+        if fd.raw() as u64 > sys::descriptor_limit() / 2 {
+            return Ok(fd);
+        }
         *own = Some(fd.clone());
         Ok(fd)
     }
@@ -519,6 +584,31 @@ impl Resident {
         if let Some(mut own) = self.anchor.lock() {
             *own = None;
         }
+    }
+}
+
+/// All that the anchor holds counts as new to the store: what is no hole, and holes where the store may have bytes.
+pub(super) fn all_is_new(control: &Control, fd: i32, len: u64) -> Result<(), Errno> {
+    let (end, offset) = (len.div_ceil(GRANULE), sys::tell(fd)?);
+    control.keep(0, end)?;
+    let mut at = 0;
+    while let Some(data) = found(sys::seek_sparse(fd, at, libc::SEEK_DATA))?
+        && data < len
+    {
+        let hole = found(sys::seek_sparse(fd, data, libc::SEEK_HOLE))?.unwrap_or(len).min(len);
+        control.reserve(data / GRANULE, hole.div_ceil(GRANULE))?;
+        at = hole;
+    }
+    control.soil(0, end);
+    sys::seek_to(fd, offset).map(drop)
+}
+
+/// Where a seek found something, if there is anything.
+fn found(sought: Result<u64, Errno>) -> Result<Option<u64>, Errno> {
+    match sought {
+        Ok(at) => Ok(Some(at)),
+        Err(Errno(libc::ENXIO)) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 
@@ -537,6 +627,25 @@ fn read_all(fd: i32, into: &mut [u8], offset: u64) -> Result<(), Errno> {
             Err(Errno(libc::EINTR)) => {}
             Err(e) => return Err(e),
         }
+    }
+    Ok(())
+}
+
+/// Makes a part of the anchor these bytes, leaving holes where pages are zeros.
+fn write_sparse(fd: i32, from: &[u8], offset: u64) -> Result<(), Errno> {
+    const PAGE: usize = 4096;
+    let is_zero = |page: &[u8]| page.iter().all(|b| *b == 0);
+    if !from.chunks(PAGE).any(is_zero) {
+        return write_all(fd, from, offset);
+    }
+    // Whoever died here before may have left bytes.
+    sys::punch(fd, offset, from.len() as u64)?;
+    let mut at = 0;
+    while at < from.len() {
+        let zeros: usize = from[at..].chunks(PAGE).take_while(|p| is_zero(p)).map(<[u8]>::len).sum();
+        let bytes: usize = from[at + zeros..].chunks(PAGE).take_while(|p| !is_zero(p)).map(<[u8]>::len).sum();
+        write_all(fd, &from[at + zeros..at + zeros + bytes], offset + (at + zeros) as u64)?;
+        at += zeros + bytes;
     }
     Ok(())
 }

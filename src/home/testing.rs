@@ -2,7 +2,7 @@
 
 use super::layout::Layout;
 use super::resident::{Anchor, Resident};
-use super::{Home, Opener, service};
+use super::{Home, Opener};
 use crate::sys;
 use crate::tier0::pool::{Pool, PoolSettings};
 use iris_store::{
@@ -232,7 +232,7 @@ impl Node {
 
     pub fn evict(&self) {
         let (file, anchor) = (&self.file, self.anchor());
-        service::call(|| file.evict_for_test(anchor)).unwrap();
+        file.release_all(anchor).unwrap();
     }
 
     /// Takes this node's file for the other's.

@@ -2,7 +2,7 @@
 //! what is left must have a legal order. Owns the running of such contests.
 
 use crate::Bench;
-use crate::bed::{self, Random, Setting};
+use crate::bed::{self, Random, Setting, Site};
 use crate::history::History;
 use crate::trace::{self, Death};
 use std::fs::File;
@@ -71,9 +71,8 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
     bed::adopt_orphans();
     let mut random = Random(seed);
     let (folder, memory) = (bed::folder("kills"), bed::pool_folder("kills-pool"));
-    let mount = folder.path().join("files");
-    let (file, log, pool) = (mount.join("file"), memory.path().join("log"), memory.path().join("tier0"));
-    std::fs::create_dir(&mount).expect("a folder");
+    let site = bench.site(folder.path());
+    let (file, log, pool) = (site.named.join("file"), memory.path().join("log"), memory.path().join("tier0"));
     std::fs::create_dir(&pool).expect("a folder");
     let setting = Setting {
         threshold: random.one(&[65536, 65536, 4096, 1 << 20]),
@@ -95,7 +94,7 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
         ["everybody", "worker 0", "worker 0"][how as usize]
     );
     let mut command = Command::new(&bench.register);
-    bench.prepare(&mut command, &setting, &mount, &pool);
+    bench.prepare(&mut command, &setting, &site.mounted, &pool);
     if how == 2 {
         command.env("REGISTER_ARMED", random.below(ops / 3).to_string());
     }
@@ -133,7 +132,7 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
             judge(
                 bench,
                 &setting,
-                &mount,
+                &site,
                 &pool,
                 &log,
                 append,
@@ -146,13 +145,14 @@ pub fn contest(bench: &Bench, seed: u64) -> Result<(), String> {
 fn judge(
     bench: &Bench,
     setting: &Setting,
-    mount: &Path,
+    site: &Site,
     pool: &Path,
     log: &Path,
     append: bool,
     drained: bool,
 ) -> Result<(), String> {
-    let file = mount.join("file");
+    let (file, mount) = (site.named.join("file"), &site.mounted);
+    let there = site.real.join("file");
     let Ok(history) = History::load(log) else {
         // Killed before there was a log: nothing was written.
         return Ok(());
@@ -160,14 +160,24 @@ fn judge(
     if drained && bench.iris {
         setting.drain(mount, pool)?;
     }
-    let drained_to = std::fs::read(&file).unwrap_or_default();
-    let mut dump = Command::new(&bench.register);
-    bench.prepare(&mut dump, setting, mount, pool);
-    let out = dump.arg("dump").arg(&file).args(["", "0", "0", "0"]).output().expect("dump");
-    if !out.status.success() && file.exists() {
-        return Err(format!("reading: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)));
+    let drained_to = std::fs::read(&there).unwrap_or_default();
+    let dump = || {
+        let mut dump = Command::new(&bench.register);
+        bench.prepare(&mut dump, setting, mount, pool);
+        let out = dump.arg("dump").arg(&file).args(["", "0", "0", "0"]).output().expect("dump");
+        if !out.status.success() && there.exists() {
+            return Err(format!("reading: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)));
+        }
+        Ok(out)
+    };
+    let out = dump()?;
+    let left = std::fs::read(&there).unwrap_or_default();
+    if site.stored {
+        setting.release(mount, pool)?;
+        if dump()?.stdout != left {
+            return Err("the store has other bytes than the last reader saw".into());
+        }
     }
-    let left = std::fs::read(&file).unwrap_or_default();
     if left != out.stdout {
         return Err("the next reader under Iris sees other bytes than lie there afterwards".into());
     }

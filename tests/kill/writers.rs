@@ -2,7 +2,7 @@
 //! each death the files must be what its log explains. Owns the sequence: write, kill, recover, judge.
 
 use crate::Bench;
-use crate::bed::{self, Random, Setting};
+use crate::bed::{self, Random, Setting, Site};
 use crate::expect::{self, Files, Log};
 use crate::trace::{self, Death};
 use std::io::Write;
@@ -15,7 +15,7 @@ use std::time::Duration;
 struct Place<'a> {
     bench: &'a Bench,
     setting: Setting,
-    mount: PathBuf,
+    site: Site,
     pool: PathBuf,
     log: PathBuf,
 }
@@ -23,7 +23,7 @@ struct Place<'a> {
 impl Place<'_> {
     fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
-        self.bench.prepare(&mut command, &self.setting, &self.mount, &self.pool);
+        self.bench.prepare(&mut command, &self.setting, &self.site.mounted, &self.pool);
         command
     }
 
@@ -39,7 +39,7 @@ impl Place<'_> {
         let seed = random.next();
         let mut child = self
             .command(&self.bench.writer)
-            .arg(&self.mount)
+            .arg(&self.site.named)
             .arg(&self.log)
             .args([seed.to_string(), ops.to_string(), armed.to_string()])
             .stdin(Stdio::piped())
@@ -64,8 +64,13 @@ impl Place<'_> {
 
     fn natively(&self) -> Files {
         let read =
-            |name: &str| std::fs::read(self.mount.join(name)).ok().map(|bytes| (name.to_string(), bytes));
+            |name: &str| std::fs::read(self.site.real.join(name)).ok().map(|bytes| (name.to_string(), bytes));
         ["data", "appended", "target", "new"].into_iter().filter_map(read).collect()
+    }
+
+    /// What lies there for programs that know nothing of Iris; nothing of a store does.
+    fn lying(&self) -> Result<Files, String> {
+        if self.site.stored { self.through() } else { Ok(self.natively()) }
     }
 
     /// Reads every file through a fresh process.
@@ -73,8 +78,12 @@ impl Place<'_> {
         let mut files = self.natively();
         for (name, bytes) in &mut files {
             let mut dump = self.command(&self.bench.register);
-            let out =
-                dump.arg("dump").arg(self.mount.join(name)).args(["", "0", "0", "0"]).output().expect("dump");
+            let out = dump
+                .arg("dump")
+                .arg(self.site.named.join(name))
+                .args(["", "0", "0", "0"])
+                .output()
+                .expect("dump");
             if !out.status.success() {
                 return Err(format!(
                     "reading {name}: {}: {}",
@@ -92,13 +101,13 @@ impl Place<'_> {
         let mut command = match random.below(2) {
             0 if self.bench.iris => {
                 let mut drain = Command::new(bed::command());
-                self.setting.apply(&mut drain, &self.mount, &self.pool);
+                self.setting.apply(&mut drain, &self.site.mounted, &self.pool);
                 drain.arg("drain");
                 drain
             }
             _ => {
                 let mut dump = self.command(&self.bench.register);
-                dump.arg("dump").arg(self.mount.join("data")).args(["", "0", "0", "0"]);
+                dump.arg("dump").arg(self.site.named.join("data")).args(["", "0", "0", "0"]);
                 dump
             }
         };
@@ -113,17 +122,27 @@ impl Place<'_> {
         )
     }
 
+    /// Recovers and judges; of files in a store then also what the store has of them.
     fn recover_and_judge(&self, before: &Files, log: &Log, drained: bool) -> Result<Files, String> {
+        let left = self.recovered(before, log, drained)?;
+        if self.site.stored {
+            self.setting.release(&self.site.mounted, &self.pool)?;
+            expect::same(&left, &self.through()?).map_err(|e| format!("from the store: {e}"))?;
+        }
+        Ok(left)
+    }
+
+    fn recovered(&self, before: &Files, log: &Log, drained: bool) -> Result<Files, String> {
         if drained && self.bench.iris {
-            self.setting.drain(&self.mount, &self.pool)?;
-            let left = self.natively();
+            self.setting.drain(&self.site.mounted, &self.pool)?;
+            let left = self.lying()?;
             expect::judge(before, log, &left).map_err(|e| format!("after the drain: {e}"))?;
             expect::same(&left, &self.through()?).map_err(|e| format!("under Iris, after the drain: {e}"))?;
             return Ok(left);
         }
         let seen = self.through()?;
         expect::judge(before, log, &seen).map_err(|e| format!("the next reader under Iris: {e}"))?;
-        let left = self.natively();
+        let left = self.lying()?;
         expect::same(&seen, &left).map_err(|e| format!("natively, after the next reader: {e}"))?;
         Ok(left)
     }
@@ -143,11 +162,10 @@ pub fn sequence(bench: &Bench, seed: u64) -> Result<u64, String> {
             consistency: "posix",
             settle: "close",
         },
-        mount: folder.path().join("files"),
+        site: bench.site(folder.path()),
         pool: memory.path().join("tier0"),
         log: memory.path().join("log"),
     };
-    std::fs::create_dir(&place.mount).expect("a folder");
     std::fs::create_dir(&place.pool).expect("a folder");
     let mut files = Files::new();
     let mut story = String::new();

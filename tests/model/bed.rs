@@ -105,6 +105,35 @@ impl Random {
     }
 }
 
+/// Where the files of a run lie, and by which names.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// The value of `IRIS_MOUNT`.
+    pub mounted: PathBuf,
+    /// The directory as programs name it.
+    pub named: PathBuf,
+    /// The directory as the kernel knows it.
+    pub real: PathBuf,
+    /// Whether the bytes of settled files lie in a store.
+    pub stored: bool,
+}
+
+impl Site {
+    /// A directory in `place` that is mounted in place.
+    pub fn plain(place: &Path) -> Site {
+        let real = place.join("files");
+        Site { mounted: real.clone(), named: real.clone(), real, stored: false }
+    }
+
+    /// A prefix in `place` whose home is the embedded store beside it; the tree of anchors is yet to be made.
+    pub fn stored(place: &Path) -> Site {
+        let named = place.join("virt");
+        std::fs::create_dir(place.join("store")).expect("a folder");
+        let mounted = format!("{}=kv:{}", named.display(), place.join("store").display());
+        Site { mounted: mounted.into(), named, real: place.join("store/tree"), stored: true }
+    }
+}
+
 /// The `IRIS_…` variables of one run.
 #[derive(Clone, Debug)]
 pub struct Setting {
@@ -141,9 +170,18 @@ impl Setting {
 
     /// Runs `iris drain`; what it says when it fails is the error.
     pub fn drain(&self, mount: &Path, pool: &Path) -> Result<(), String> {
+        self.drain_with(&[], mount, pool)
+    }
+
+    /// As [`Setting::drain`], and then empties the anchors, so that whoever reads next asks the store.
+    pub fn release(&self, mount: &Path, pool: &Path) -> Result<(), String> {
+        self.drain_with(&["--release"], mount, pool)
+    }
+
+    fn drain_with(&self, options: &[&str], mount: &Path, pool: &Path) -> Result<(), String> {
         let mut drain = Command::new(command());
         self.apply(&mut drain, mount, pool);
-        let out = drain.arg("drain").output().expect("iris drain runs");
+        let out = drain.arg("drain").args(options).output().expect("iris drain runs");
         if out.status.success() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! Runs one script with driver processes, natively or under a preload, and collects every answer and what is left
 //! in the directory. Owns the processes that it starts and ends all of them.
 
-use crate::bed::{self, Setting};
+use crate::bed::{self, Setting, Site};
 use crate::script::{Op, Script};
 use crate::tree::{self, Tree};
 use std::io::{BufRead, BufReader, Write};
@@ -41,6 +41,8 @@ pub enum Way {
     Native,
     /// On a mount of this library.
     Iris(PathBuf),
+    /// On a mount whose files' bytes end in a store.
+    Stored(PathBuf),
     /// On the plain directory with some other library preloaded.
     Preload(PathBuf),
 }
@@ -88,7 +90,7 @@ struct World<'a> {
     drivers: &'a Drivers,
     script: &'a Script,
     way: &'a Way,
-    folder: PathBuf,
+    site: Site,
     pool: PathBuf,
     socket: PathBuf,
     listener: UnixListener,
@@ -130,16 +132,16 @@ impl World<'_> {
             Way::Native => bed::clear(&mut command),
             Way::Preload(library) => {
                 bed::clear(&mut command);
-                command.env("LD_PRELOAD", library).env("MODEL_DIR", &self.folder);
+                command.env("LD_PRELOAD", library).env("MODEL_DIR", &self.site.real);
             }
-            Way::Iris(library) => {
-                self.setting().apply(&mut command, &self.folder, &self.pool);
+            Way::Iris(library) | Way::Stored(library) => {
+                self.setting().apply(&mut command, &self.site.mounted, &self.pool);
                 command.env("LD_PRELOAD", library);
             }
         }
         command
             .arg(&self.socket)
-            .arg(&self.folder)
+            .arg(&self.site.named)
             .arg(index.to_string())
             .arg((index % 2).to_string())
             .stdin(Stdio::null())
@@ -316,11 +318,28 @@ impl World<'_> {
             answers.extend((0..19).map(|_| String::new()));
         }
         if drained
-            && matches!(self.way, Way::Iris(_))
-            && let Err(e) = self.setting().drain(&self.folder, &self.pool)
+            && matches!(self.way, Way::Iris(_) | Way::Stored(_))
+            && let Err(e) = self.setting().drain(&self.site.mounted, &self.pool)
         {
             answers.push(e);
         }
+    }
+}
+
+impl World<'_> {
+    /// The directory that holds what is left; of a store, a copy of what it holds.
+    fn left(&self) -> Result<PathBuf, String> {
+        let Way::Stored(library) = self.way else { return Ok(self.site.real.clone()) };
+        self.setting().release(&self.site.mounted, &self.pool)?;
+        let copy = self.site.named.with_file_name("copy");
+        let mut cp = Command::new("cp");
+        self.setting().apply(&mut cp, &self.site.mounted, &self.pool);
+        cp.env("LD_PRELOAD", library).args(["-a", "--sparse=always"]).arg(&self.site.named).arg(&copy);
+        let out = cp.output().expect("cp runs");
+        if out.status.success() {
+            return Ok(copy);
+        }
+        Err(format!("copying what is left: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)))
     }
 }
 
@@ -344,11 +363,14 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
     bed::adopt_orphans();
     let place = bed::folder("model");
     let pool = match way {
-        Way::Iris(_) => Some(bed::pool_folder("model-pool")),
+        Way::Iris(_) | Way::Stored(_) => Some(bed::pool_folder("model-pool")),
         _ => None,
     };
-    let folder = place.path().join("files");
-    prepare(&folder, script.setup.initial).expect("the directory can be made");
+    let site = match way {
+        Way::Stored(_) => Site::stored(place.path()),
+        _ => Site::plain(place.path()),
+    };
+    prepare(&site.real, script.setup.initial).expect("the directory can be made");
     let socket = place.path().join("socket");
     let listener = UnixListener::bind(&socket).expect("a socket");
     let pool_path = pool.as_ref().map(|p| p.path().to_path_buf()).unwrap_or_default();
@@ -356,7 +378,7 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
         drivers,
         script,
         way,
-        folder,
+        site,
         pool: pool_path,
         socket,
         listener,
@@ -376,7 +398,11 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
     }
     world.end(&mut answers);
     world.recover(&mut answers);
-    Outcome { answers, tree: tree::read(&world.folder).expect("the directory can be read") }
+    let left = world.left().unwrap_or_else(|e| {
+        answers.push(e);
+        world.site.real.clone()
+    });
+    Outcome { answers, tree: tree::read(&left).expect("the directory can be read") }
 }
 
 /// Says how two outcomes of one script differ, or nothing.

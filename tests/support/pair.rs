@@ -42,7 +42,7 @@ impl Place {
 }
 
 /// One way to run under Iris. `{d}` in a value is the directory, `{up}` its parent, `{other}` a third directory,
-/// `{link}` a symbolic link to the directory, `{virt}` a name that does not exist.
+/// `{link}` a symbolic link to the directory, `{virt}` a name that does not exist, `{store}` a directory for a store.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     pub name: &'static str,
@@ -54,6 +54,18 @@ pub struct Variant {
     pub stages: bool,
     /// Whether `iris drain` runs before the trees are compared: files may settle after their close.
     pub drain: bool,
+}
+
+impl Variant {
+    /// The same, by the prefix that only Iris knows.
+    const fn virtually(self) -> Variant {
+        Variant { place: Place::Virtual, ..self }
+    }
+
+    /// Whether the files' bytes end in a store.
+    fn is_stored(&self) -> bool {
+        self.env.iter().any(|(_, value)| value.contains("=kv:"))
+    }
 }
 
 type Env = &'static [(&'static str, &'static str)];
@@ -97,6 +109,24 @@ pub const VARIANTS: &[Variant] = &[
     variant("virtual-cwd", Place::Cwd, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
     variant("virtual-output", Place::Output, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
     variant("hiding", Place::Hiding, &[("IRIS_MOUNT", "{other}=file://{d}")]),
+    variant("kv", Place::Virtual, &[("IRIS_MOUNT", "{virt}=kv:{store}")]),
+    unstaged("kv-defaults", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_TIER0_WARM_UP", "2")]).virtually(),
+    unstaged("kv-threshold-0", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_THRESHOLD", "0")]).virtually(),
+    variant(
+        "kv-small",
+        Place::VirtualLink,
+        &[
+            ("IRIS_MOUNT", "{virt}=kv:{store}"),
+            ("IRIS_TIER0_MEMORY", "1MiB"),
+            ("IRIS_TIER0_ANCHORS", "256KiB"),
+            ("IRIS_TIER0_FLUSH_AFTER_MS", "1"),
+        ],
+    ),
+    session("kv-session", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_CONSISTENCY", "session")])
+        .virtually(),
+    settled_later("kv-background", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "background")])
+        .virtually(),
+    settled_later("kv-drain", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "drain")]).virtually(),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
 
@@ -110,6 +140,9 @@ pub struct Program {
     pub shared: bool,
     /// It starts programs that Iris is not in, and hands them names: not run under prefixes that only Iris knows.
     pub outside: bool,
+    /// It does what no home on a store can give: other users' programs in it, hard limits on file sizes, calls that no
+    /// hook sees (docs/semantics.md). Not run on those.
+    pub plain: bool,
     /// Holes are compared too.
     pub holes: bool,
     /// Made in the directory before the program starts.
@@ -125,6 +158,7 @@ pub const fn alone(name: &'static str) -> Program {
         helpers: false,
         shared: false,
         outside: false,
+        plain: false,
         holes: true,
         folders: &[],
         variants: VARIANTS,
@@ -216,6 +250,24 @@ impl Scene {
         then(&Run { program, args, cwd, env, scratch: &said, output })
     }
 
+    /// What the store holds, as files: everything that is kept near is given back first, and a program that knows nothing
+    /// of stores copies what it sees under Iris.
+    fn fetched(&self, env: &[(OsString, OsString)]) -> PathBuf {
+        let released = iris(&["drain", "--release", "--json"], env);
+        assert!(released.contains("\"complete\": true"), "iris drain: {released}");
+        let copy = self.base.join("fetched");
+        fs::create_dir(&copy).expect("make a folder for the copy");
+        let output = std::process::Command::new("cp")
+            .args(["-a", "--sparse=never"])
+            .arg(self.prefix().join("."))
+            .arg(&copy)
+            .envs(env.iter().filter(|(k, _)| k != "IRIS_REPORT").map(|(k, v)| (k, v)))
+            .output()
+            .expect("run cp");
+        assert!(output.status.success(), "cp from the store: {}", String::from_utf8_lossy(&output.stderr));
+        copy
+    }
+
     /// The environment of a variant here, with a Tier 0 of its own.
     pub fn environment(&mut self, variant: &Variant, library: Option<&Path>) -> Vec<(OsString, OsString)> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -236,6 +288,7 @@ impl Scene {
                 .replace("{d}", self.dir().to_str().expect("scratch paths are text"))
                 .replace("{up}", self.base.join("up").to_str().expect("scratch paths are text"))
                 .replace("{other}", self.base.join("other").to_str().expect("scratch paths are text"))
+                .replace("{store}", self.base.join("store").to_str().expect("scratch paths are text"))
                 .replace("{virt}", self.prefix().to_str().expect("scratch paths are text"))
                 .replace("{link}", self.link().to_str().expect("scratch paths are text"));
             env.retain(|(k, _)| k.to_str() != Some(key));
@@ -383,7 +436,8 @@ pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Opti
     if v.drain {
         iris(&["drain"], &env);
     }
-    let mut say = compare((&one, &plain.dir()), (&two, &mounted.dir()), p.holes);
+    let (tree, holes) = if v.is_stored() { (mounted.fetched(&env), false) } else { (mounted.dir(), p.holes) };
+    let mut say = compare((&one, &plain.dir()), (&two, &tree), holes);
     say.extend(mounted.left_in_tier0(&env));
     if v.stages && mounted.reported("staged_writes") == 0 {
         say.push("the report tells of no staged write: was Iris at work?".to_owned());
@@ -407,7 +461,8 @@ pub fn check(p: &Program) {
     let mut failed = Vec::new();
     let (mut ran, mut bad) = (0, 0);
     let known = |v: &Variant| !matches!(v.place, Place::Virtual | Place::VirtualLink | Place::Hiding);
-    let suits = |v: &&Variant| (v.shared || !p.shared) && (known(v) || !p.outside);
+    let suits =
+        |v: &&Variant| (v.shared || !p.shared) && (known(v) || !p.outside) && !(p.plain && v.is_stored());
     for v in p.variants.iter().filter(|v| wanted(v)).filter(suits) {
         ran += 1;
         let say = pair(p, v, &program, &program, Some(&library));

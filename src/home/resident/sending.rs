@@ -1,7 +1,7 @@
 //! Sending a file home: what was written, and what was cut, becomes what its store holds. Owns the order in which that
 //! is done and what a death in the midst of it leaves; which objects the bytes are is the map's business.
 
-use super::{Anchor, BATCH, Resident, granules, read_all};
+use super::{Anchor, BATCH, Resident, all_is_new, read_all};
 use crate::errno::Errno;
 use crate::home::control::{Bit, CHANGED, GRANULE, NO_CUT, SENDING, UNLINKED, WILD};
 use crate::home::map::{At, Map};
@@ -33,6 +33,11 @@ impl Resident {
 
     /// As [`Resident::settle`], on a service thread.
     pub fn settle_here(&self, own: &ServiceFd) -> Result<(), Errno> {
+        // The program's limit on file sizes is not meant for a store's files.
+        sys::with_any_file_size(|| self.settle_unlimited(own))
+    }
+
+    fn settle_unlimited(&self, own: &ServiceFd) -> Result<(), Errno> {
         let head = self.control.head();
         let store = self.home.store()?;
         let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
@@ -79,12 +84,7 @@ impl Resident {
         let st = sys::fstat(own.raw())?;
         let len = st.st_size as u64;
         if all {
-            let (from, to) = granules(&(0..len));
-            self.control.reserve(from, to.max(1))?;
-            self.locked(|| {
-                self.control.set(Bit::Present, from, to);
-                self.control.set(Bit::Dirty, from, to);
-            })?;
+            self.locked(|| all_is_new(&self.control, own.raw(), len))??;
         }
         if self.home.layout().is_whole() {
             self.send_whole(store, own, len)?;
@@ -96,10 +96,12 @@ impl Resident {
             head.stored_len.fetch_max(len, Ordering::AcqRel);
             // What was cut meanwhile still lies in the store, until the next time.
             if head.cut_at.load(Ordering::Acquire) == NO_CUT {
+                self.keep_holes(len)?;
                 head.home_len.store(len, Ordering::Release);
                 head.stored_len.store(len, Ordering::Release);
             }
-        })
+            Ok(())
+        })?
     }
 
     fn send_mapped(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
