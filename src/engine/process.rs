@@ -4,7 +4,7 @@
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
 use super::{Touch, attach, background, holds, names, touch};
-use crate::home::service;
+use crate::home::{self, service};
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -29,6 +29,7 @@ pub fn before_fork() {
     background::lock();
     holds::lock();
     service::lock();
+    home::lock();
 }
 
 /// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
@@ -36,6 +37,7 @@ pub fn after_fork_in_parent() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on this thread.
     unsafe {
+        home::unlock();
         service::unlock();
         holds::unlock();
         background::unlock();
@@ -50,6 +52,7 @@ pub fn after_fork_in_child() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on the thread that lives on here.
     unsafe {
+        home::unlock();
         service::unlock();
         background::restart_in_child();
         engine.restart_in_child();

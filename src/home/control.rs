@@ -5,6 +5,7 @@
 //! A control file is mapped shared by every process that has the file open, and never kept open. It is sparse: a page
 //! of bits is reserved before it is first touched, because on a full file system a page fault is SIGBUS.
 
+use super::service;
 use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::process::Identity;
@@ -448,24 +449,36 @@ impl Control {
     /// EFBIG behind the longest file; what the file system says of the room for them.
     pub fn reserve(&self, from: u64, to: u64) -> Result<(), Errno> {
         for page in from / PAGE_GRANULES..=(to.max(from + 1) - 1) / PAGE_GRANULES {
-            let word = self.head().reserved.get(page as usize / 64).ok_or(Errno(libc::EFBIG))?;
-            if !self.is_reserved(page * PAGE_GRANULES) {
-                let at = BITS + page as usize * PAGE;
-                sys::with_any_file_size(|| {
-                    let fd = self.reopened()?;
-                    let _alone = sys::lock_exclusive(fd.raw())?;
-                    if self.is_reserved(page * PAGE_GRANULES) {
-                        return Ok(());
-                    }
-                    sys::reserve(fd.raw(), at as u64, PAGE as u64)?;
-                    if at >= NEAR && self.all.load(Ordering::Acquire).is_null() {
-                        self.map_all()?;
-                    }
-                    self.fill(page);
-                    word.fetch_or(1 << (page % 64), Ordering::AcqRel);
-                    Ok(())
-                })?;
+            if page as usize / 64 >= RESERVED_WORDS {
+                return Err(Errno(libc::EFBIG));
             }
+            if !self.is_reserved(page * PAGE_GRANULES) {
+                let add = || sys::with_any_file_size(|| self.add_page(page));
+                match add() {
+                    // The program has no number left; the service's threads have their own.
+                    Err(Errno(libc::EMFILE)) => service::call(add)?,
+                    other => other,
+                }?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the bits of one page usable.
+    fn add_page(&self, page: u64) -> Result<(), Errno> {
+        let at = BITS + page as usize * PAGE;
+        let fd = self.reopened()?;
+        let _alone = sys::lock_exclusive(fd.raw())?;
+        if self.is_reserved(page * PAGE_GRANULES) {
+            return Ok(());
+        }
+        sys::reserve(fd.raw(), at as u64, PAGE as u64)?;
+        if at >= NEAR && self.all.load(Ordering::Acquire).is_null() {
+            self.map_all()?;
+        }
+        self.fill(page);
+        if let Some(word) = self.head().reserved.get(page as usize / 64) {
+            word.fetch_or(1 << (page % 64), Ordering::AcqRel);
         }
         Ok(())
     }

@@ -103,14 +103,20 @@ impl Home {
     /// What the store could not be opened for; it is logged.
     pub fn store(&self) -> Result<Arc<dyn Store>, Errno> {
         debug_assert!(service::is_mine(), "stores are talked to on the service's threads");
-        let mut slot = self.store.lock().ok_or(Errno(libc::EDEADLK))?;
         let pid = sys::pid();
-        if let Some((owner, store)) = slot.as_ref()
-            && *owner == pid
-        {
-            return Ok(store.clone());
+        let open = |slot: &Option<(u32, Arc<dyn Store>)>| {
+            slot.as_ref().filter(|(owner, _)| *owner == pid).map(|(_, store)| store.clone())
+        };
+        if let Some(store) = open(&*self.store.lock().ok_or(Errno(libc::EDEADLK))?) {
+            return Ok(store);
         }
+        // Without the lock, which a fork waits for: this may take as long as a server takes to answer.
         let store = (self.opener)().map_err(|e| failed(&e))?;
+        let mut slot = self.store.lock().ok_or(Errno(libc::EDEADLK))?;
+        if let Some(first) = open(&*slot) {
+            drop(slot);
+            return Ok(first);
+        }
         // A parent's store is the parent's: its locks may be held by threads that do not exist here.
         std::mem::forget(slot.replace((pid, store.clone())));
         Ok(store)
@@ -261,6 +267,26 @@ pub fn install(homes: Vec<Home>) {
 /// The homes of the process.
 pub fn homes() -> &'static [&'static Home] {
     HOMES.get().map_or(&[], Vec::as_slice)
+}
+
+/// Before fork.
+pub fn lock() {
+    for home in homes() {
+        if let Some(store) = home.store.lock() {
+            Spin::leak(store);
+        }
+    }
+}
+
+/// After fork, in the parent and in the child.
+///
+/// # Safety
+/// Follows [`lock`] on the same thread (in the child: its copy).
+pub unsafe fn unlock() {
+    for home in homes() {
+        // SAFETY: by contract.
+        unsafe { home.store.reset() };
+    }
 }
 
 /// Whether any file's home is a store.
