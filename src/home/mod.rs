@@ -113,7 +113,7 @@ impl Home {
         // Without the lock, which a fork waits for: this may take as long as a server takes to answer.
         let store = (self.opener)().map_err(|e| failed(&e))?;
         let mut slot = self.store.lock().ok_or(Errno(libc::EDEADLK))?;
-        if let Some(first) = open(&*slot) {
+        if let Some(first) = open(&slot) {
             drop(slot);
             return Ok(first);
         }

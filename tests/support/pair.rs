@@ -110,7 +110,6 @@ pub const VARIANTS: &[Variant] = &[
     variant("virtual-output", Place::Output, &[("IRIS_MOUNT", "{virt}=file://{d}")]),
     variant("hiding", Place::Hiding, &[("IRIS_MOUNT", "{other}=file://{d}")]),
     variant("kv", Place::Virtual, &[("IRIS_MOUNT", "{virt}=kv:{store}")]),
-    unstaged("kv-defaults", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_TIER0_WARM_UP", "2")]).virtually(),
     unstaged("kv-threshold-0", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_THRESHOLD", "0")]).virtually(),
     variant(
         "kv-small",
@@ -258,7 +257,7 @@ impl Scene {
         let copy = self.base.join("fetched");
         fs::create_dir(&copy).expect("make a folder for the copy");
         let output = std::process::Command::new("cp")
-            .args(["-a", "--sparse=never"])
+            .args(["-a", "--sparse=always"])
             .arg(self.prefix().join("."))
             .arg(&copy)
             .envs(env.iter().filter(|(k, _)| k != "IRIS_REPORT").map(|(k, v)| (k, v)))
