@@ -56,7 +56,8 @@ pub enum Touch {
 }
 
 pub use names::{
-    Renamed, before_path, before_rename, linked, removed, removing, renamed, settle_everything, truncate,
+    Renamed, before_link, before_path, before_rename, linked, removed, removing, renamed, settle_everything,
+    truncate,
 };
 pub use process::{
     after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, settle_open, spawned,

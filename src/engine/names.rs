@@ -164,10 +164,36 @@ pub fn renamed(what: Renamed) {
     }
 }
 
-/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount.
+/// Before link(2) gives one more name to a file, which `path` leads to, or `dirfd` is when `path` is empty: if it has
+/// none yet (O_TMPFILE), what is staged goes home, since whoever finds the name at once must not take the bytes for
+/// those of a removed file.
+pub fn before_link(dirfd: c_int, path: &CStr, follow: bool) -> Result<(), Errno> {
+    let Some(engine) = state::engine() else { return Ok(()) };
+    if !engine.anything_staged() {
+        return Ok(());
+    }
+    let st = if path.is_empty() { sys::fstat(dirfd) } else { sys::statat(dirfd, path, follow) };
+    match st {
+        Ok(st) if st.st_nlink == 0 => rights_are_the_kernels(settle(engine, (st.st_dev, st.st_ino))),
+        // The kernel's own call tells of a source that is not there.
+        _ => Ok(()),
+    }
+}
+
+/// After link(2) made the name `path`: as [`renamed`], for a file that got a name under no mount. One that had no
+/// name at all (O_TMPFILE) can be found by this one from now on.
 pub fn linked(dirfd: c_int, path: &CStr) {
     let Some(engine) = state::engine() else { return };
     let Ok(st) = sys::statat(dirfd, path, false) else { return };
+    if st.st_nlink == 1
+        && engine.anything_staged()
+        && let Some(pool) = engine.pool()
+        && let Some(slot) = pool.find(st.st_dev, st.st_ino)
+        && let Some(name) = absolute(dirfd, path, false)
+    {
+        pool.superblock().renames.fetch_add(1, Ordering::AcqRel);
+        file::mark_named(pool, slot, (st.st_dev, st.st_ino), name.to_bytes());
+    }
     let Some(file) = engine.known_file((st.st_dev, st.st_ino)) else { return };
     let mut buf = [0u8; 4096];
     if !sys::real_name(dirfd, path, false, &mut buf)

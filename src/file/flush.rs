@@ -478,6 +478,20 @@ pub fn mark_removed(pool: &Pool, number: u32, id: (u64, u64), open_here: bool) {
     }
 }
 
+/// Notes that a slot's file, which had no name, has got one, if the slot is still that file's.
+pub fn mark_named(pool: &Pool, number: u32, id: (u64, u64), name: &[u8]) {
+    let Some(me) = pool.me() else { return };
+    let (slot, key) = (&pool.slots()[number as usize], &pool.keys()[number as usize]);
+    if lock_repaired(pool, number, me) {
+        if (key.dev.load(Ordering::Relaxed), key.ino.load(Ordering::Relaxed)) == (id.0.wrapping_add(1), id.1)
+        {
+            slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
+            pool.set_name(number, name);
+        }
+        lock::unlock(&slot.lock, me);
+    }
+}
+
 /// Opens for writing; an owner may have taken the write permission away after opening the file for writing
 /// himself, and gets it back for a moment.
 fn open_for_settling(path: &CString) -> Result<sys::OwnFd, Errno> {

@@ -29,7 +29,7 @@ use index::Index;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub use find::by_number;
-pub use flush::{ByName, Elsewhere, discard, mark_removed, settle_by_name};
+pub use flush::{ByName, Elsewhere, discard, mark_named, mark_removed, settle_by_name};
 
 /// `Slot::base_size` before anybody asked.
 const UNKNOWN: u64 = u64::MAX;

@@ -54,13 +54,26 @@ fn renaming(dir: c_int, from: *const c_char, real: impl FnOnce() -> c_int) -> c_
     result
 }
 
-/// After a file got one more name.
-fn linked(dir: c_int, path: *const c_char, result: c_int) -> c_int {
-    if result == 0
-        && live()
-        && let Some(name) = name(path)
+/// A call that gives a file one more name.
+fn linking(
+    (from_dir, from, follow): (c_int, *const c_char, bool),
+    (to_dir, to): (c_int, *const c_char),
+    real: impl FnOnce() -> c_int,
+) -> c_int {
+    if !live() {
+        return real();
+    }
+    if let Some(from) = name(from)
+        && let Err(e) =
+            inside(|| engine::before_link(from_dir, from, follow)).unwrap_or(Err(Errno(libc::EIO)))
     {
-        inside(|| engine::linked(dir, name));
+        return int(fail(e));
+    }
+    let result = real();
+    if result == 0
+        && let Some(to) = name(to)
+    {
+        inside(|| engine::linked(to_dir, to));
     }
     result
 }
@@ -105,15 +118,21 @@ hooks! {
     }
 
     fn link(from: *const c_char, to: *const c_char) -> c_int, real => {
-        named(HERE, from, false, |_, from| {
-            named(HERE, to, MAKES, |dir, to| linked(dir, to, real(from, to)))
+        named(HERE, from, false, |from_dir, from| {
+            named(HERE, to, MAKES, |to_dir, to| {
+                linking((from_dir, from, false), (to_dir, to), || real(from, to))
+            })
         })
     }
 
     fn linkat(from_dir: c_int, from: *const c_char, to_dir: c_int, to: *const c_char, flags: c_int) -> c_int,
         real => {
-        named(from_dir, from, flags & libc::AT_SYMLINK_FOLLOW != 0, |from_dir, from| {
-            named(to_dir, to, MAKES, |to_dir, to| linked(to_dir, to, real(from_dir, from, to_dir, to, flags)))
+        let follow = flags & libc::AT_SYMLINK_FOLLOW != 0;
+        named(from_dir, from, follow, |from_dir, from| {
+            named(to_dir, to, MAKES, |to_dir, to| {
+                let real = || real(from_dir, from, to_dir, to, flags);
+                linking((from_dir, from, follow), (to_dir, to), real)
+            })
         })
     }
 
