@@ -123,8 +123,6 @@ pub const VARIANTS: &[Variant] = &[
     ),
     session("kv-session", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_CONSISTENCY", "session")])
         .virtually(),
-    settled_later("kv-background", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "background")])
-        .virtually(),
     settled_later("kv-drain", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "drain")]).virtually(),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
