@@ -355,8 +355,8 @@ fn same(found: &[u8], expected: &[u8], key: &[u8]) {
     );
 }
 
-/// Bytes that no other seed has.
-fn pattern(seed: u64, len: usize) -> Vec<u8> {
+/// `len` bytes that no other seed has.
+pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 8);
     let mut state = seed;
     while bytes.len() < len {

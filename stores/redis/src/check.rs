@@ -33,7 +33,7 @@ impl Redis {
         self.exchange.carry_out(&mut jobs, config.connect.max(config.answer));
         for (job, master) in jobs.chunks(commands.len()).zip(&masters) {
             if let Some(Err(trouble)) = &job[0].result {
-                return Err(self.error(trouble.clone(), b"", job[0].attempts, begun));
+                return Err(self.exchange.error(trouble.clone(), b"", job[0].attempts, begun));
             }
             if let [_, info, sync] = job {
                 self.look_at(&master.to_string(), info, sync, begun)?;
@@ -50,7 +50,8 @@ impl Redis {
         let warn = |level, text: String| {
             (common.host.log)(level, &format!("{}: {node}: {text}", common.config.place))
         };
-        let invalid = |text: String| Err(self.error(Trouble::new(Kind::Invalid, text), b"", 1, begun));
+        let invalid =
+            |text: String| Err(self.exchange.error(Trouble::new(Kind::Invalid, text), b"", 1, begun));
         let Some(Ok(Answer::Bytes(info))) = &info.result else {
             warn(NOTE, "INFO is not allowed to this user: settings not looked at".into());
             if common.config.durable {

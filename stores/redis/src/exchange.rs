@@ -77,6 +77,13 @@ impl Exchange {
         }
     }
 
+    /// A failure as it is told.
+    pub fn error(&self, trouble: Trouble, key: &[u8], attempts: u32, begun: Instant) -> StoreError {
+        let key = (!key.is_empty()).then_some(key);
+        StoreError::new(trouble.kind, &self.common.config.place, key, trouble.detail)
+            .after(attempts.max(1), begun.elapsed())
+    }
+
     /// Asks once.
     fn round<'a>(
         &self,

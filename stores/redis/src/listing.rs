@@ -21,7 +21,12 @@ impl Redis {
     pub fn list_page(&self, request: &ListRequest<'_>) -> Result<Page> {
         let begun = Instant::now();
         if request.limit == 0 {
-            return Err(self.error(Trouble::new(Kind::Invalid, "a listing of no entries"), b"", 1, begun));
+            return Err(self.exchange.error(
+                Trouble::new(Kind::Invalid, "a listing of no entries"),
+                b"",
+                1,
+                begun,
+            ));
         }
         for _ in 0..TRIES {
             let masters = self.exchange.masters()?;
@@ -32,7 +37,7 @@ impl Redis {
             }
         }
         let trouble = Trouble::new(Kind::Unavailable, "the cluster does not come to rest; list again later");
-        Err(self.error(trouble, b"", TRIES, begun))
+        Err(self.exchange.error(trouble, b"", TRIES, begun))
     }
 
     /// The first `limit + 1` entries behind `after`; `true` for folded ones.
@@ -63,12 +68,12 @@ impl Redis {
             for ((master, at), (result, attempts)) in cursors.iter_mut().zip(answers) {
                 let answer = match result {
                     Some(Ok(answer)) => answer,
-                    Some(Err(trouble)) => return Err(self.error(trouble, b"", attempts, begun)),
+                    Some(Err(trouble)) => return Err(self.exchange.error(trouble, b"", attempts, begun)),
                     None => Answer::Nil,
                 };
                 let Some((next, keys)) = step(answer) else {
                     let trouble = Trouble::new(Kind::Corrupt, format!("{master}: not an answer to SCAN"));
-                    return Err(self.error(trouble, b"", attempts, begun));
+                    return Err(self.exchange.error(trouble, b"", attempts, begun));
                 };
                 for key in keys {
                     let Some(entry) = entry(key, request) else { continue };
@@ -111,10 +116,10 @@ impl Redis {
                 Some(Ok(Answer::Int(len))) => lens.push(u64::try_from(len).ok()),
                 // Somebody put something else than a string there since.
                 Some(Err(trouble)) if trouble.kind == Kind::Invalid => lens.push(None),
-                Some(Err(trouble)) => return Err(self.error(trouble, job.key, job.attempts, begun)),
+                Some(Err(trouble)) => return Err(self.exchange.error(trouble, job.key, job.attempts, begun)),
                 _ => {
                     let trouble = Trouble::new(Kind::Corrupt, "a length that is no number");
-                    return Err(self.error(trouble, job.key, job.attempts, begun));
+                    return Err(self.exchange.error(trouble, job.key, job.attempts, begun));
                 }
             }
         }

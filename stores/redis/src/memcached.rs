@@ -45,12 +45,6 @@ impl Memcached {
         Memcached { exchange: Exchange { common, processes }, can }
     }
 
-    fn error(&self, trouble: Trouble, key: &[u8], attempts: u32, begun: Instant) -> StoreError {
-        let key = (!key.is_empty()).then_some(key);
-        StoreError::new(trouble.kind, self.place(), key, trouble.detail)
-            .after(attempts.max(1), begun.elapsed())
-    }
-
     fn job<'a>(&self, request: &'a mut Request<'_>) -> Job<'a> {
         let most = self.exchange.common.config.max_object;
         let refused = |mut job: Job<'a>, kind, what: String| {
@@ -117,11 +111,12 @@ impl Memcached {
     fn outcome(&self, job: Job<'_>, begun: Instant) -> Result<Outcome> {
         let answer = match job.result {
             Some(Ok(answer)) => answer,
-            Some(Err(trouble)) => return Err(self.error(trouble, job.key, job.attempts, begun)),
+            Some(Err(trouble)) => return Err(self.exchange.error(trouble, job.key, job.attempts, begun)),
             None => Answer::Nil,
         };
-        let fails =
-            |kind, what: &str| Err(self.error(Trouble::new(kind, what), job.key, job.attempts, begun));
+        let fails = |kind, what: &str| {
+            Err(self.exchange.error(Trouble::new(kind, what), job.key, job.attempts, begun))
+        };
         match (job.sense, answer) {
             (Sense::Read, Answer::Filled(n)) => Ok(Outcome::Read(n)),
             (Sense::Read | Sense::Facts, Answer::Nil) => fails(Kind::NotFound, "there is no such object"),
@@ -181,7 +176,7 @@ impl Store for Memcached {
             self.carry_out(&mut job, config.connect.max(config.answer));
             let [Job { result, attempts, .. }] = job;
             match result {
-                Some(Err(trouble)) => Err(self.error(trouble, b"", attempts, begun)),
+                Some(Err(trouble)) => Err(self.exchange.error(trouble, b"", attempts, begun)),
                 _ => Ok(()),
             }
         })

@@ -55,13 +55,6 @@ impl Redis {
         &self.exchange.common.config
     }
 
-    /// A failure as it is told.
-    pub fn error(&self, trouble: Trouble, key: &[u8], attempts: u32, begun: Instant) -> StoreError {
-        let key = (!key.is_empty()).then_some(key);
-        StoreError::new(trouble.kind, &self.config().place, key, trouble.detail)
-            .after(attempts.max(1), begun.elapsed())
-    }
-
     /// Gets jobs done, with the store's patience.
     pub fn carry_out(&self, jobs: &mut [Job<'_>]) {
         self.exchange.carry_out(jobs, self.config().deadline);
@@ -176,11 +169,12 @@ impl Redis {
     fn outcome(&self, job: Job<'_>, begun: Instant) -> Result<Outcome> {
         let answer = match job.result {
             Some(Ok(answer)) => answer,
-            Some(Err(trouble)) => return Err(self.error(trouble, job.key, job.attempts, begun)),
+            Some(Err(trouble)) => return Err(self.exchange.error(trouble, job.key, job.attempts, begun)),
             None => Answer::Nil,
         };
-        let fails =
-            |kind, what: &str| Err(self.error(Trouble::new(kind, what), job.key, job.attempts, begun));
+        let fails = |kind, what: &str| {
+            Err(self.exchange.error(Trouble::new(kind, what), job.key, job.attempts, begun))
+        };
         const NONE: &str = "there is no such object";
         match (job.sense, answer) {
             (Sense::Read, Answer::Filled(n)) => Ok(Outcome::Read(n)),
@@ -280,7 +274,7 @@ impl Scripts for Redis {
                     Some(Ok(answer)) => Ok(reply(answer)),
                     Some(Err(mut trouble)) => {
                         trouble.detail = format!("script {}: {}", script.name, trouble.detail);
-                        Err(self.error(trouble, job.key, job.attempts, begun))
+                        Err(self.exchange.error(trouble, job.key, job.attempts, begun))
                     }
                     None => Ok(Reply::Nil),
                 })

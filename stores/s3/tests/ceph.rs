@@ -4,18 +4,4 @@
 
 mod support;
 
-use iris_store::conformance::{Keys, Subject};
-
-fn subject() -> Subject<'static> {
-    let server = support::server("ceph");
-    let mut subject = Subject::new(move || {
-        let store = server.open("", "conditional=yes&timeout=20");
-        store.check().unwrap();
-        store
-    });
-    subject.keys = Keys::Text;
-    subject.boundaries = vec![4096, 65536];
-    subject
-}
-
-iris_store::conformance_tests!(subject());
+iris_store::conformance_tests!(support::subject("ceph"));

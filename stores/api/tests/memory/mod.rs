@@ -11,83 +11,55 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
-/// A way to be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    ShorterPutLeavesTail,
-    EmptyPutIsLost,
-    AbsentIgnored,
-    AbsentRaces,
-    TagIgnored,
-    TagRaces,
-    TagStays,
-    TagStaysOnUpdate,
-    PutIsTorn,
-    DeleteTakesLongerKeys,
-    DeleteOfNothingFails,
-    KeysEndAtNul,
-    KeysAreLowered,
-    KeysAreText,
-    LongKeysAreCut,
-    ShortReadAtBoundary,
-    ReadBehindEndFails,
-    GapIsNotZeroed,
-    EmptyUpdateGrows,
-    ResizeMakes,
-    ResizeKeepsTail,
-    BatchIsReversed,
-    BatchStopsAtError,
-    OutcomesAreKept,
-    ListIsUnordered,
-    ListIncludesAfter,
-    ListDropsLastOfPage,
-    ListIgnoresPrefix,
-    DelimiterFoldsTwice,
-    MetaStays,
-    HugeOffsetWraps,
-    ComposeIgnoresTag,
-    ComposeLeavesParts,
+/// Names each way to be wrong once.
+macro_rules! faults {
+    ($($name:ident)*) => {
+        /// A way to be wrong.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Fault {
+            $($name),*
+        }
+
+        impl Fault {
+            pub const ALL: &[Fault] = &[$(Fault::$name),*];
+        }
+    };
 }
 
-impl Fault {
-    pub const ALL: &[Fault] = {
-        use Fault::*;
-        &[
-            ShorterPutLeavesTail,
-            EmptyPutIsLost,
-            AbsentIgnored,
-            AbsentRaces,
-            TagIgnored,
-            TagRaces,
-            TagStays,
-            TagStaysOnUpdate,
-            PutIsTorn,
-            DeleteTakesLongerKeys,
-            DeleteOfNothingFails,
-            KeysEndAtNul,
-            KeysAreLowered,
-            KeysAreText,
-            LongKeysAreCut,
-            ShortReadAtBoundary,
-            ReadBehindEndFails,
-            GapIsNotZeroed,
-            EmptyUpdateGrows,
-            ResizeMakes,
-            ResizeKeepsTail,
-            BatchIsReversed,
-            BatchStopsAtError,
-            OutcomesAreKept,
-            ListIsUnordered,
-            ListIncludesAfter,
-            ListDropsLastOfPage,
-            ListIgnoresPrefix,
-            DelimiterFoldsTwice,
-            MetaStays,
-            HugeOffsetWraps,
-            ComposeIgnoresTag,
-            ComposeLeavesParts,
-        ]
-    };
+faults! {
+    ShorterPutLeavesTail
+    EmptyPutIsLost
+    AbsentIgnored
+    AbsentRaces
+    TagIgnored
+    TagRaces
+    TagStays
+    TagStaysOnUpdate
+    PutIsTorn
+    DeleteTakesLongerKeys
+    DeleteOfNothingFails
+    KeysEndAtNul
+    KeysAreLowered
+    KeysAreText
+    LongKeysAreCut
+    ShortReadAtBoundary
+    ReadBehindEndFails
+    GapIsNotZeroed
+    EmptyUpdateGrows
+    ResizeMakes
+    ResizeKeepsTail
+    BatchIsReversed
+    BatchStopsAtError
+    OutcomesAreKept
+    ListIsUnordered
+    ListIncludesAfter
+    ListDropsLastOfPage
+    ListIgnoresPrefix
+    DelimiterFoldsTwice
+    MetaStays
+    HugeOffsetWraps
+    ComposeIgnoresTag
+    ComposeLeavesParts
 }
 
 #[derive(Clone)]

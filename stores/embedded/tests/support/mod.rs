@@ -3,6 +3,7 @@
 // Panics are how a test tells.
 #![allow(clippy::unwrap_used)]
 
+pub use iris_store::conformance::pattern;
 use iris_store::{Condition, Kind, ObjectFacts, Outcome, Request, Store};
 use iris_store_embedded::Embedded;
 
@@ -14,20 +15,6 @@ impl Random {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n.max(1)
     }
-}
-
-/// Bytes that no other version has.
-pub fn pattern(version: u64, len: usize) -> Vec<u8> {
-    let mut state = version.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
 }
 
 #[track_caller]

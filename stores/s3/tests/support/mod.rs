@@ -3,6 +3,8 @@
 
 pub mod proxy;
 
+pub use iris_store::conformance::pattern;
+use iris_store::conformance::{Keys, Subject};
 use iris_store::{Address, ENTRY, Entry, Host, Outcome, Plugin, Request, Result, STAMP, Store};
 use std::ffi::{CStr, CString};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -136,21 +138,6 @@ pub fn fresh(what: &str) -> String {
     format!("{what}-{}-{now}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Bytes that no other seed has.
-pub fn pattern(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        // Marsaglia's xorshift64.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
-}
-
 /// A put, a get and so on, in fewer words.
 pub trait Short {
     fn put(&self, key: &str, bytes: &[u8]) -> Result<Option<String>>;
@@ -184,4 +171,17 @@ pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
     let from = Instant::now();
     let result = call();
     (result, from.elapsed())
+}
+
+/// A store of this server, for the suite that every store passes.
+pub fn subject(name: &str) -> Subject<'static> {
+    let server = server(name);
+    let mut subject = Subject::new(move || {
+        let store = server.open("", "conditional=yes&timeout=20");
+        store.check().unwrap();
+        store
+    });
+    subject.keys = Keys::Text;
+    subject.boundaries = vec![4096, 65536];
+    subject
 }
