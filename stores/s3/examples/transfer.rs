@@ -9,10 +9,11 @@
 #[path = "../tests/support/mod.rs"]
 mod support;
 
+use iris_store::conformance::pattern;
 use iris_store::{Condition, Outcome, Part, Request, Source};
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
-use support::{Short, open, pattern, plugin};
+use support::{Short, open, plugin};
 
 struct File(std::fs::File);
 

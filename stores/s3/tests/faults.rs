@@ -5,12 +5,13 @@
 
 mod support;
 
+use iris_store::conformance::pattern;
 use iris_store::{Condition, Kind, Outcome, Part, Request, Source, Store, StoreError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use support::proxy::{Harm, Proxy, Seen};
-use support::{Short, fresh, open, pattern, server, timed};
+use support::{Short, fresh, open, server, timed};
 
 /// A store behind a proxy, and the proxy.
 fn behind(

@@ -4,11 +4,12 @@
 
 mod support;
 
+use iris_store::conformance::pattern;
 use iris_store::{Condition, Kind, ListRequest, Listed, Outcome, Part, Request, Source, Store};
 use std::process::Command;
 use std::sync::Arc;
 use support::proxy::{Harm, Proxy};
-use support::{Short, fresh, library, open, pattern, plugin, server};
+use support::{Short, fresh, library, open, plugin, server};
 
 fn listed(store: &Arc<dyn Store>) -> Vec<String> {
     let request = ListRequest { limit: 1000, ..ListRequest::default() };

@@ -3,7 +3,6 @@
 
 pub mod proxy;
 
-pub use iris_store::conformance::pattern;
 use iris_store::conformance::{Keys, Subject};
 use iris_store::{Address, ENTRY, Entry, Host, Outcome, Plugin, Request, Result, STAMP, Store};
 use std::ffi::{CStr, CString};
@@ -174,7 +173,7 @@ pub fn timed<T>(call: impl FnOnce() -> T) -> (T, Duration) {
 }
 
 /// A store of this server, for the suite that every store passes.
-pub fn subject(name: &str) -> Subject<'static> {
+pub fn subject(name: &'static str) -> Subject<'static> {
     let server = server(name);
     let mut subject = Subject::new(move || {
         let store = server.open("", "conditional=yes&timeout=20");
