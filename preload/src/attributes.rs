@@ -6,6 +6,7 @@ use crate::hook::hooks;
 use crate::open::name;
 use crate::paths::{HERE, named};
 use crate::real::raw;
+use crate::shared;
 use ::engine::engine::{self, Answer, Touch};
 use libc::{
     c_char, c_int, c_uint, c_void, gid_t, mode_t, off_t, size_t, stat as Stat, timespec, timeval, uid_t,
@@ -110,6 +111,11 @@ fn changing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
     touching(fd, Touch::Change, real)
 }
 
+/// As `changing`, of what other nodes see too: modes, owners, times, with `attributes` extended attributes.
+fn changing_attributes(fd: c_int, attributes: bool, real: impl Fn() -> c_int) -> c_int {
+    changing(fd, || shared::changing_open(fd, attributes, real))
+}
+
 fn touching(fd: c_int, what: Touch, real: impl FnOnce() -> c_int) -> c_int {
     if concerns(fd)
         && let Err(e) = tell(|| engine::touch(fd, what))
@@ -147,6 +153,19 @@ fn changing_path(
     })
 }
 
+/// As `changing_path`, of what other nodes see too.
+fn changing_path_attributes(
+    dir: c_int,
+    path: *const c_char,
+    follow: bool,
+    attributes: bool,
+    real: impl Fn(c_int, *const c_char) -> c_int,
+) -> c_int {
+    changing_path(dir, path, follow, |dir, path| {
+        shared::changing(dir, path, follow, attributes, || real(dir, path))
+    })
+}
+
 /// The `*at` calls: with AT_EMPTY_PATH (or, for utimensat, without a path) they change the descriptor.
 fn changing_at(
     dir: c_int,
@@ -155,9 +174,9 @@ fn changing_at(
     real: impl Fn(c_int, *const c_char) -> c_int,
 ) -> c_int {
     if live() && (path.is_null() || names_descriptor(path, flags)) {
-        return changing(dir, || real(dir, path));
+        return changing_attributes(dir, false, || real(dir, path));
     }
-    changing_path(dir, path, follows(flags), real)
+    changing_path_attributes(dir, path, follows(flags), false, real)
 }
 
 /// sync(2) and syncfs(2) mean every file that this process has open.
@@ -285,9 +304,9 @@ hooks! {
         changing_returned(fd, || real(fd, at, len))
     }
 
-    fn futimens(fd: c_int, times: *const timespec) -> c_int, real => { changing(fd, || real(fd, times)) }
+    fn futimens(fd: c_int, times: *const timespec) -> c_int, real => { changing_attributes(fd, false, || real(fd, times)) }
 
-    fn futimes(fd: c_int, times: *const timeval) -> c_int, real => { changing(fd, || real(fd, times)) }
+    fn futimes(fd: c_int, times: *const timeval) -> c_int, real => { changing_attributes(fd, false, || real(fd, times)) }
 
     fn utimensat(dir: c_int, path: *const c_char, times: *const timespec, flags: c_int) -> c_int, real => {
         changing_at(dir, path, flags, |dir, path| real(dir, path, times, flags))
@@ -298,39 +317,39 @@ hooks! {
     }
 
     fn utimes(path: *const c_char, times: *const timeval) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, times))
+        changing_path_attributes(HERE, path, true, false, |_, path| real(path, times))
     }
 
     fn lutimes(path: *const c_char, times: *const timeval) -> c_int, real => {
-        changing_path(HERE, path, false, |_, path| real(path, times))
+        changing_path_attributes(HERE, path, false, false, |_, path| real(path, times))
     }
 
     fn utime(path: *const c_char, times: *const libc::utimbuf) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, times))
+        changing_path_attributes(HERE, path, true, false, |_, path| real(path, times))
     }
 
-    fn fchmod(fd: c_int, mode: mode_t) -> c_int, real => { changing(fd, || real(fd, mode)) }
+    fn fchmod(fd: c_int, mode: mode_t) -> c_int, real => { changing_attributes(fd, false, || real(fd, mode)) }
 
     fn chmod(path: *const c_char, mode: mode_t) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, mode))
+        changing_path_attributes(HERE, path, true, false, |_, path| real(path, mode))
     }
 
     fn lchmod(path: *const c_char, mode: mode_t) -> c_int, real => {
-        changing_path(HERE, path, false, |_, path| real(path, mode))
+        changing_path_attributes(HERE, path, false, false, |_, path| real(path, mode))
     }
 
     fn fchmodat(dir: c_int, path: *const c_char, mode: mode_t, flags: c_int) -> c_int, real => {
         changing_at(dir, path, flags, |dir, path| real(dir, path, mode, flags))
     }
 
-    fn fchown(fd: c_int, user: uid_t, group: gid_t) -> c_int, real => { changing(fd, || real(fd, user, group)) }
+    fn fchown(fd: c_int, user: uid_t, group: gid_t) -> c_int, real => { changing_attributes(fd, false, || real(fd, user, group)) }
 
     fn chown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, user, group))
+        changing_path_attributes(HERE, path, true, false, |_, path| real(path, user, group))
     }
 
     fn lchown(path: *const c_char, user: uid_t, group: gid_t) -> c_int, real => {
-        changing_path(HERE, path, false, |_, path| real(path, user, group))
+        changing_path_attributes(HERE, path, false, false, |_, path| real(path, user, group))
     }
 
     fn fchownat(dir: c_int, path: *const c_char, user: uid_t, group: gid_t, flags: c_int) -> c_int, real => {
@@ -338,21 +357,21 @@ hooks! {
     }
 
     fn fsetxattr(fd: c_int, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
-        real => { changing(fd, || real(fd, key, value, len, flags)) }
+        real => { changing_attributes(fd, true, || real(fd, key, value, len, flags)) }
 
     fn setxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
-        real => { changing_path(HERE, path, true, |_, path| real(path, key, value, len, flags)) }
+        real => { changing_path_attributes(HERE, path, true, true, |_, path| real(path, key, value, len, flags)) }
 
     fn lsetxattr(path: *const c_char, key: *const c_char, value: *const c_void, len: size_t, flags: c_int) -> c_int,
-        real => { changing_path(HERE, path, false, |_, path| real(path, key, value, len, flags)) }
+        real => { changing_path_attributes(HERE, path, false, true, |_, path| real(path, key, value, len, flags)) }
 
-    fn fremovexattr(fd: c_int, key: *const c_char) -> c_int, real => { changing(fd, || real(fd, key)) }
+    fn fremovexattr(fd: c_int, key: *const c_char) -> c_int, real => { changing_attributes(fd, true, || real(fd, key)) }
 
     fn removexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
-        changing_path(HERE, path, true, |_, path| real(path, key))
+        changing_path_attributes(HERE, path, true, true, |_, path| real(path, key))
     }
 
     fn lremovexattr(path: *const c_char, key: *const c_char) -> c_int, real => {
-        changing_path(HERE, path, false, |_, path| real(path, key))
+        changing_path_attributes(HERE, path, false, true, |_, path| real(path, key))
     }
 }

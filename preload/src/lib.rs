@@ -15,6 +15,7 @@ mod paths;
 mod process;
 mod real;
 mod rings;
+mod shared;
 mod signals;
 mod stdio;
 mod syscall;
@@ -40,6 +41,7 @@ extern "C" fn start(_argc: c_int, _argv: *const *const c_char, environment: *con
         process::env::remember(environment);
         process::exit::register();
         process::fork::register();
+        guard::inside(::engine::engine::inherited);
     }
     guard::set_ready(mounted);
 }

@@ -8,6 +8,7 @@ use crate::paths::{HERE, how_to_open, named, templated};
 use crate::process;
 use crate::real::raw;
 use crate::rings;
+use crate::shared;
 use ::engine::engine;
 use libc::{O_CREAT, O_EXCL, O_NOFOLLOW, O_RDWR, O_TMPFILE, O_TRUNC, O_WRONLY, c_char, c_int, mode_t};
 use std::ffi::CStr;
@@ -20,7 +21,7 @@ pub fn name<'a>(path: *const c_char) -> Option<&'a CStr> {
 
 /// An open of any kind round `real`, which makes the descriptor.
 #[inline]
-pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnce() -> c_int) -> c_int {
+pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl Fn() -> c_int) -> c_int {
     if !live() {
         if mounted() {
             process::fork::opened_in_vfork_child(dirfd, path, flags);
@@ -34,12 +35,25 @@ pub fn opening(dirfd: c_int, path: *const c_char, flags: c_int, real: impl FnOnc
             return int(fail(e));
         }
     }
-    let fd = real();
+    let fd = shared::opening(dirfd, path, flags, real, close);
     if fd >= 0 {
+        shared::opened(fd);
         let known = if flags & O_TMPFILE == O_TMPFILE { None } else { Some(name) };
         rings::opened(fd, known, flags);
     }
     fd
+}
+
+/// Takes an open back that no hook has heard of.
+fn close(fd: c_int) {
+    // SAFETY: a descriptor that nobody else has heard of.
+    unsafe { raw::close(fd) };
+}
+
+/// As [`opening`] for the functions that make up a name: `path` holds it afterwards.
+fn opening_fresh(path: *mut c_char, flags: c_int, real: impl Fn() -> c_int) -> c_int {
+    // To be opened again by its name is what it must not be: it is new.
+    opening(HERE, path, flags & !(O_CREAT | O_TRUNC), || shared::making_fresh(path, &real, close))
 }
 
 /// The length of a suffix; a negative one is refused by the real function.
@@ -82,20 +96,20 @@ hooks! {
 
     // The template holds the name only after the call.
     fn mkstemp | mkstemp64(template: *mut c_char) -> c_int, real => {
-        templated(template, 0, |t| opening(HERE, t, FRESH, || real(t)), |fd| fd)
+        templated(template, 0, |t| opening_fresh(t, FRESH, || real(t)), |fd| fd)
     }
 
     fn mkostemp | mkostemp64(template: *mut c_char, flags: c_int) -> c_int, real => {
-        templated(template, 0, |t| opening(HERE, t, FRESH | (flags & !O_TRUNC), || real(t, flags)), |fd| fd)
+        templated(template, 0, |t| opening_fresh(t, FRESH | (flags & !O_TRUNC), || real(t, flags)), |fd| fd)
     }
 
     fn mkstemps | mkstemps64(template: *mut c_char, suffix: c_int) -> c_int, real => {
-        templated(template, length(suffix), |t| opening(HERE, t, FRESH, || real(t, suffix)), |fd| fd)
+        templated(template, length(suffix), |t| opening_fresh(t, FRESH, || real(t, suffix)), |fd| fd)
     }
 
     fn mkostemps | mkostemps64(template: *mut c_char, suffix: c_int, flags: c_int) -> c_int, real => {
         let flags_of_open = FRESH | (flags & !O_TRUNC);
-        templated(template, length(suffix), |t| opening(HERE, t, flags_of_open, || real(t, suffix, flags)), |fd| fd)
+        templated(template, length(suffix), |t| opening_fresh(t, flags_of_open, || real(t, suffix, flags)), |fd| fd)
     }
 
     fn open_by_handle_at(mount: c_int, handle: *mut std::ffi::c_void, flags: c_int) -> c_int, real => {

@@ -3,6 +3,7 @@
 //! those are the engine's (`namespace::names`).
 
 use crate::guard::{fail, inside};
+use ::engine::engine::shared::{self, Depth};
 use ::engine::errno::Errno;
 use ::engine::namespace::names::{self, Asked, Given, Room};
 use libc::{AT_FDCWD, c_char, c_int, c_long, c_void};
@@ -48,23 +49,39 @@ impl<T> Answered for *mut T {
 pub struct How {
     follow: bool,
     makes: bool,
+    depth: Depth,
 }
 
 impl From<bool> for How {
     /// Whether a link is followed.
     fn from(follow: bool) -> How {
-        How { follow, makes: false }
+        How { follow, makes: false, depth: Depth::Way }
     }
 }
 
 /// Makes the name.
-pub const MAKES: How = How { follow: false, makes: true };
+pub const MAKES: How = How { follow: false, makes: true, depth: Depth::Way };
+
+/// Reads the entries of the directory that the name leads to.
+pub const LISTS: How = How { follow: true, makes: false, depth: Depth::Entries };
+
+impl How {
+    /// Whether the call makes the name.
+    pub fn makes(self) -> bool {
+        self.makes
+    }
+
+    /// All that lies below the name is looked at.
+    pub fn with_all_below(self) -> How {
+        How { depth: Depth::Below, ..self }
+    }
+}
 
 /// How an open with these flags means its name.
 pub fn how_to_open(flags: c_int) -> How {
     let exclusive = libc::O_CREAT | libc::O_EXCL;
     let follow = flags & libc::O_NOFOLLOW == 0 && flags & exclusive != exclusive;
-    How { follow, makes: flags & libc::O_CREAT != 0 }
+    How { follow, makes: flags & libc::O_CREAT != 0, depth: Depth::Way }
 }
 
 /// Runs `real` with the name that the kernel knows `path` by. `real` may run a second time after ENOENT.
@@ -96,7 +113,7 @@ fn virtually<R: Answered>(
     }
     let result = real(dir, path.as_ptr());
     if missing(&result) {
-        once_more(asked(dir, path, how), &mut Room::new(), errno, result, real)
+        once_more(asked(dir, path, how), how.depth, &mut Room::new(), errno, result, real)
     } else {
         result
     }
@@ -110,6 +127,9 @@ fn translated<R: Answered>(
     errno: Errno,
     real: impl Fn(c_int, *const c_char) -> R,
 ) -> R {
+    if shared::any() {
+        return translated_and_shared(dir, path, how, errno, real);
+    }
     let mut room = Room::new();
     match given(dir, path, how, &mut room) {
         Given::Other(name) => return real(HERE, name.as_ptr()),
@@ -117,7 +137,61 @@ fn translated<R: Answered>(
         Given::Own => {}
     }
     let result = real(dir, path.as_ptr());
-    if missing(&result) { once_more(asked(dir, path, how), &mut room, errno, result, real) } else { result }
+    if missing(&result) {
+        once_more(asked(dir, path, how), how.depth, &mut room, errno, result, real)
+    } else {
+        result
+    }
+}
+
+/// As [`translated`], where names are shared. Apart from it, since it needs more of a handler's small stack.
+#[inline(never)]
+fn translated_and_shared<R: Answered>(
+    dir: c_int,
+    path: &CStr,
+    how: How,
+    errno: Errno,
+    real: impl Fn(c_int, *const c_char) -> R,
+) -> R {
+    let mut room = Room::new();
+    let seen = match looked(asked(dir, path, how), how.depth) {
+        Ok(seen) => seen,
+        Err(error) => return R::failure(error),
+    };
+    match given(dir, path, how, &mut room) {
+        Given::Other(name) => {
+            if let Err(error) = looked_again(name, seen, how.depth) {
+                return R::failure(error);
+            }
+            return real(HERE, name.as_ptr());
+        }
+        Given::Fails(error) => return R::failure(error),
+        Given::Own => {}
+    }
+    let result = real(dir, path.as_ptr());
+    if missing(&result) {
+        once_more(asked(dir, path, how), how.depth, &mut room, errno, result, real)
+    } else {
+        result
+    }
+}
+
+/// Where names are shared with other nodes: what they have made of the way of this one. Gives what was looked at.
+fn looked(asked: Asked<'_>, depth: Depth) -> Result<Option<Room>, Errno> {
+    if !shared::any() || !crate::guard::live() {
+        return Ok(None);
+    }
+    let mut room = Room::new();
+    let found = inside(|| shared::look(asked, depth, &mut room)).unwrap_or(Err(Errno(libc::EIO)))?;
+    Ok(found.then_some(room))
+}
+
+/// The same for the name that the kernel is to get, where that is another one.
+fn looked_again(name: &CStr, seen: Option<Room>, depth: Depth) -> Result<(), Errno> {
+    if !shared::any() || !crate::guard::live() || seen.is_some_and(|s| s.text() == name.to_bytes()) {
+        return Ok(());
+    }
+    inside(|| shared::look_at(HERE, name, depth)).unwrap_or(Err(Errno(libc::EIO)))
 }
 
 /// As [`named`] for a call that refuses links: the prefix is replaced, and nothing looked at.
@@ -139,6 +213,7 @@ fn missing<R: Answered>(result: &R) -> bool {
 #[inline(never)]
 fn once_more<R: Answered>(
     asked: Asked<'_>,
+    depth: Depth,
     room: &mut Room,
     errno: Errno,
     result: R,
@@ -147,6 +222,9 @@ fn once_more<R: Answered>(
     match inside(|| names::again(asked, room)) {
         Some(Given::Other(name)) => {
             errno.set();
+            if let Err(error) = looked_again(name, None, depth) {
+                return R::failure(error);
+            }
             real(HERE, name.as_ptr())
         }
         Some(Given::Fails(error)) => R::failure(error),
@@ -171,14 +249,26 @@ fn given<'r>(dir: c_int, path: &CStr, how: How, room: &'r mut Room) -> Given<'r>
 
 /// The name that the kernel knows `path` by, looked for also where it would not find it; `None`: the same.
 pub fn found<'r>(dir: c_int, path: &CStr, how: impl Into<How>, room: &'r mut Room) -> Option<&'r CStr> {
-    let asked = asked(dir, path, how.into());
+    let how = how.into();
+    let asked = asked(dir, path, how);
+    // What cannot be asked now, the call itself tells.
+    let seen = looked(asked, how.depth).ok().flatten();
     if inside(|| matches!(names::give(asked, room), Given::Other(_)))? {
+        let _ = looked_again(room.c_str().ok()?, seen, how.depth);
         return room.c_str().ok();
     }
     match inside(|| names::again(asked, room))? {
-        Given::Other(name) => Some(name),
+        Given::Other(name) => {
+            let _ = looked_again(name, None, how.depth);
+            Some(name)
+        }
         _ => None,
     }
+}
+
+/// Before a name is made canonical: its way is looked at.
+pub fn looked_up(path: &CStr) -> Result<(), Errno> {
+    looked(asked(HERE, path, true.into()), Depth::Way).map(drop)
 }
 
 /// Fails a call that would rename or remove the root of a virtual mount, as the kernel does for any mount. `path` is

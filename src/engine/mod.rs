@@ -13,6 +13,7 @@ pub(crate) mod homes;
 mod io;
 mod names;
 mod process;
+pub mod shared;
 pub(crate) mod state;
 
 use crate::aside;
@@ -60,7 +61,8 @@ pub use names::{
     truncate,
 };
 pub use process::{
-    after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, settle_open, spawned,
+    after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, inherited, settle_open,
+    spawned,
 };
 
 /// Reads the configuration from the environment and makes the engine ready. Idempotent and cheap when already

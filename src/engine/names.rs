@@ -273,7 +273,8 @@ pub struct Leaving {
 
 fn home_of(dirfd: c_int, path: &CStr, id: (u64, u64)) -> Option<(&'static Home, u64)> {
     let mut buf = [0u8; 4096];
-    let home = home::of(sys::real_name(dirfd, path, false, &mut buf).ok()?)?;
+    // Where names are shared, who removed the last one is decided in the store (`shared`).
+    let home = home::of(sys::real_name(dirfd, path, false, &mut buf).ok()?).filter(|h| !h.is_shared())?;
     Some((home, sys::birth_at(dirfd, path, id.1)))
 }
 

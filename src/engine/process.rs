@@ -32,6 +32,30 @@ pub fn before_fork() {
     home::lock();
 }
 
+/// At the start of the program: the files of shared homes that it was given open (a shell's redirections) are known from
+/// the first, since the last close sends them home, for other nodes to see. Whoever gave them has said that the kernel
+/// writes to them where no hook sees it. Their descriptions are shared with other processes.
+pub fn inherited() {
+    let Some(engine) = state::engine() else { return };
+    if !engine.stores {
+        return;
+    }
+    sys::each_descriptor(|fd| {
+        let mut buf = [0u8; 4096];
+        if !sys::name_of(fd, &mut buf).is_ok_and(|name| crate::home::of(name).is_some_and(|h| h.is_shared()))
+        {
+            return;
+        }
+        let Ok(flags) = sys::status_flags(fd) else { return };
+        if flags & libc::O_ACCMODE != libc::O_RDONLY {
+            super::opened(fd, None, flags);
+            if let Found::Yes(mut d) = description::get(fd) {
+                d.mode = Mode::Kernel;
+            }
+        }
+    });
+}
+
 /// In the parent after fork(2), also when it failed: releases what [`before_fork`] took.
 pub fn after_fork_in_parent() {
     let Some(engine) = state::engine() else { return };

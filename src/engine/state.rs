@@ -81,6 +81,9 @@ pub fn start() -> bool {
         files: Spin::new(BTreeMap::new()),
         devices: OnceLock::new(),
     }));
+    if crate::home::any_shared() {
+        super::shared::install();
+    }
     crate::namespace::names::install(&engine.config.mounts);
     ENGINE.store(engine, Ordering::Release);
     true

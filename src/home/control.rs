@@ -53,6 +53,9 @@ pub const UNLINKED: u32 = 4;
 /// The file is being sent home, or whoever did that has died in it.
 pub const SENDING: u32 = 32;
 
+/// No name of this node's tree leads to the file any more, but in its store it may have one: bytes go on to be sent.
+pub const NAMELESS: u32 = 64;
+
 /// More processes had the file open than can be noted.
 const CROWDED: u32 = 16;
 
@@ -78,7 +81,7 @@ pub struct Head {
     pub cut_at: AtomicU64,
     /// Held while the file is sent home, of which one runs at a time on the node.
     pub settle_lock: AtomicU64,
-    /// [`CHANGED`], [`LOOSE`], [`WILD`], [`UNLINKED`], [`SENDING`].
+    /// [`CHANGED`], [`LOOSE`], [`WILD`], [`UNLINKED`], [`SENDING`], [`NAMELESS`].
     pub flags: AtomicU32,
     _pad: AtomicU32,
     /// The file's identity in its store.
@@ -118,6 +121,45 @@ pub enum Bit {
     Dirty,
     /// Written again since an upload of it began.
     Again,
+}
+
+/// What a control file says without being mapped.
+#[derive(Clone, Copy, Debug)]
+pub struct Peek {
+    /// The file's identity in its store.
+    pub id: [u64; 2],
+    /// The version that the anchor is of.
+    pub version: u64,
+    /// As [`Head::flags`].
+    pub flags: u32,
+}
+
+impl Peek {
+    /// Looks at the control file at `path`; `None` unless it is that of the anchor with inode number `ino`, born at `born`.
+    pub fn at(path: &CStr, ino: u64, born: u64) -> Option<Peek> {
+        use std::mem::{offset_of, size_of};
+        let fd = sys::open(path, OFlags::RDONLY | OFlags::NOFOLLOW, 0).ok()?;
+        let mut head = [0u8; offset_of!(Head, high)];
+        // SAFETY: the buffer is that long.
+        let got = unsafe { sys::pread(fd.raw(), head.as_mut_ptr(), head.len(), 0) }.ok()?;
+        let word = |at: usize| -> Option<u64> {
+            Some(u64::from_le_bytes(head.get(at..at + size_of::<u64>())?.try_into().ok()?))
+        };
+        let other = |mine: u64, theirs: u64| mine != theirs && mine != 0 && theirs != 0;
+        if got != head.len()
+            || word(offset_of!(Head, magic))? != MAGIC
+            || other(ino, word(offset_of!(Head, ino))?)
+            || other(born, word(offset_of!(Head, born))?)
+        {
+            return None;
+        }
+        let id = offset_of!(Head, id);
+        Some(Peek {
+            id: [word(id)?, word(id + size_of::<u64>())?],
+            version: word(offset_of!(Head, version))?,
+            flags: word(offset_of!(Head, flags))? as u32,
+        })
+    }
 }
 
 /// A mapped control file.

@@ -11,25 +11,30 @@ pub mod catalog;
 pub mod control;
 pub mod layout;
 pub mod map;
+mod mirror;
 pub mod recovery;
 pub mod resident;
 pub mod service;
 pub mod shadow;
+pub mod turn;
+mod xattrs;
 
 use crate::errno::Errno;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
-use catalog::Catalog;
+use catalog::{Catalog, Gone};
 use control::{Control, Found, UNLINKED};
 use iris_store::{Kind, Store, StoreError};
 use layout::Layout;
 use map::{At, Map};
 use resident::{Anchor, Resident};
+use shadow::Shadow;
 use std::ffi::CString;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use turn::Turn;
 
 /// Objects up to this many bytes are put in one request.
 pub const SMALL_OBJECT: u64 = 8 << 20;
@@ -46,6 +51,7 @@ pub struct Home {
     layout: Layout,
     /// What the names of the home are called in its store, when they are kept there.
     names: Option<String>,
+    turn: OnceLock<Turn>,
     opener: Opener,
     store: Spin<Option<(u32, Arc<dyn Store>)>>,
     /// Bytes that anchors may hold of what the store has too.
@@ -63,6 +69,7 @@ impl Home {
             controls,
             layout,
             names: None,
+            turn: OnceLock::new(),
             opener,
             store: Spin::new(None),
             room,
@@ -90,6 +97,73 @@ impl Home {
     /// The root of its anchors in the kernel's name space.
     pub fn tree(&self) -> &[u8] {
         &self.tree
+    }
+
+    /// The identity of an anchor's file in the store, where it has one already.
+    pub fn identity(&self, ino: u64, born: u64) -> Option<[u64; 2]> {
+        let place = self.control_path(ino).ok()?;
+        Some(control::Peek::at(&place, ino, born)?.id)
+    }
+
+    /// Whether other nodes see and change its names.
+    pub fn is_shared(&self) -> bool {
+        self.names.is_some()
+    }
+
+    /// The lock that whoever changes its names on this node holds.
+    ///
+    /// # Errors
+    /// Those of making its file.
+    pub fn turn(&self) -> Result<&Turn, Errno> {
+        match self.turn.get() {
+            Some(turn) => Ok(turn),
+            None => {
+                let made = Turn::open(&self.control_file("turn")?)?;
+                Ok(self.turn.get_or_init(|| made))
+            }
+        }
+    }
+
+    /// Does something with its shared names, under which programs know it as `root`; with `change`, in the node's turn.
+    ///
+    /// # Errors
+    /// Those of `f`, and of a store that cannot be asked.
+    pub fn with_shadow<T: Send>(
+        &'static self,
+        pool: &'static Pool,
+        root: &[u8],
+        change: bool,
+        f: impl FnOnce(&Shadow<'_>) -> Result<T, Errno> + Send,
+    ) -> Result<T, Errno> {
+        service::call(|| {
+            let catalog = self.catalog()?.ok_or(Errno(libc::EOPNOTSUPP))?;
+            let shadow = Shadow::new(self, &catalog, pool, root);
+            if change { f(&shadow) } else { f(&shadow.only_checking()) }
+        })?
+    }
+
+    /// Fails with ESTALE when the file has no name any more in a store that keeps names: another node has removed it,
+    /// and its bytes. On a service thread.
+    fn still_named(&self, id: [u64; 2]) -> Result<(), Errno> {
+        match self.catalog()? {
+            Some(catalog) if !catalog.exists(&id_text(id))? => Err(Errno(libc::ESTALE)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Deletes the objects of a file that this node has no anchor of, and that has lost its last name.
+    pub fn forget_objects(&self, gone: &Gone) {
+        let Some(id) = mirror::id_from(&gone.id) else { return };
+        let cut = || {
+            let (store, turn) = (self.store()?, AtomicU64::new(0));
+            let map = Map::new(self.layout.keys(id), self.layout.mapper());
+            map.remove(At { store: &*store, turn: &turn }, gone.len).map_err(|e| told(&e))
+        };
+        if let Err(e) = service::call(cut).and_then(|r| r) {
+            crate::log::say(1, || {
+                format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
+            });
+        }
     }
 
     /// How files are laid out in the store.
@@ -168,8 +242,14 @@ impl Home {
     }
 
     fn control_path(&self, ino: u64) -> Result<CString, Errno> {
+        self.control_file(&format!("{ino:016x}"))
+    }
+
+    /// A name in the folder of the control files.
+    fn control_file(&self, name: &str) -> Result<CString, Errno> {
         let mut path = self.controls.clone();
-        path.extend_from_slice(format!("/{ino:016x}").as_bytes());
+        path.push(b'/');
+        path.extend_from_slice(name.as_bytes());
         CString::new(path).map_err(|_| Errno(libc::EINVAL))
     }
 
@@ -192,11 +272,16 @@ impl Home {
         let map = self.map_of(control);
         // A file with a log may have one although nothing is known to be stored.
         if !self.layout.is_whole() && (stored > 0 || map.is_logged()) {
-            let removed = service::call(|| {
-                let store = self.store()?;
-                map.remove(At { store: &*store, turn: &head.turn }, stored).map_err(|e| told(&e))
-            });
-            if let Err(e) = removed.and_then(|r| r) {
+            let remove = || match self.is_shared().then(|| self.still_named(control.id())) {
+                // It lives on by another name, which another node has given it.
+                Some(Ok(())) => Ok(()),
+                Some(Err(e)) if e != Errno(libc::ESTALE) => Err(e),
+                _ => {
+                    let store = self.store()?;
+                    map.remove(At { store: &*store, turn: &head.turn }, stored).map_err(|e| told(&e))
+                }
+            };
+            if let Err(e) = service::call(remove).and_then(|r| r) {
                 crate::log::say(1, || {
                     format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
                 });
@@ -224,7 +309,7 @@ impl Home {
         let Some(catalog) = self.catalog()? else { return Ok(()) };
         let head = file.control().head();
         let id = file.control().id();
-        match catalog.settled(&shadow::id_text(id), len, sys::mtime_ns(own.raw())?) {
+        match catalog.settled(&id_text(id), len, sys::mtime_ns(own.raw())?) {
             Ok(version) => head.version.store(version, Ordering::Release),
             // Its last name went, here or elsewhere, while it was open: nobody can look for its bytes any more.
             Err(Errno(libc::ENOENT)) => {}
@@ -301,6 +386,20 @@ pub fn of(name: &[u8]) -> Option<&'static Home> {
     HOMES.get()?.iter().filter(below).max_by_key(|h| h.tree.len()).copied()
 }
 
+/// Whether names of any home are shared with other nodes.
+pub fn any_shared() -> bool {
+    homes().iter().any(|h| h.is_shared())
+}
+
+/// The home with shared names in whose tree an absolute name lies, or whose root it is, and the rest of the name.
+pub fn shared_of(name: &[u8]) -> Option<(&'static Home, &[u8])> {
+    let below = |h: &&'static Home| {
+        let rest = name.strip_prefix(&h.tree[..]).filter(|r| r.is_empty() || r[0] == b'/')?;
+        Some((*h, rest))
+    };
+    homes().iter().filter_map(below).max_by_key(|(h, _)| h.tree.len()).filter(|(h, _)| h.is_shared())
+}
+
 /// 128 random bits.
 fn random() -> [u64; 2] {
     let mut bytes = [0u8; 16];
@@ -317,6 +416,11 @@ fn random() -> [u64; 2] {
     }
     let half = |i: usize| bytes[i..i + 8].iter().fold(0u64, |n, b| n << 8 | u64::from(*b));
     [half(0), half(8)]
+}
+
+/// An identity as a catalog writes it.
+pub fn id_text(id: [u64; 2]) -> Vec<u8> {
+    format!("{:016x}{:016x}", id[0], id[1]).into_bytes()
 }
 
 /// A store's failure as an error number, after it was told to the log.

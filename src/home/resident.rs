@@ -11,7 +11,7 @@
 
 mod sending;
 
-use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NO_CUT, SENDING, UNLINKED, WILD};
+use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NAMELESS, NO_CUT, SENDING, UNLINKED, WILD};
 use super::map::{At, Map};
 use super::{Home, ServiceFd, failed, service, told};
 use crate::errno::Errno;
@@ -70,7 +70,7 @@ impl Drop for Resident {
             return;
         }
         self.control.unregister();
-        let unlinked = self.control.head().flags.load(Ordering::Acquire) & UNLINKED != 0;
+        let unlinked = self.control.head().flags.load(Ordering::Acquire) & (UNLINKED | NAMELESS) != 0;
         if unlinked && !self.control.is_open() {
             self.home.remove_objects(&self.control);
         }
@@ -214,6 +214,10 @@ impl Resident {
         }
         let mut bytes = vec![0u8; (range.end - range.start) as usize];
         self.get(store, own, range.clone(), &mut bytes)?;
+        if self.home.is_shared() && bytes.iter().all(|b| *b == 0) {
+            // A hole, or a file that another node has removed while it was open here: zeros would be no data of its.
+            self.home.still_named(self.control.id())?;
+        }
         self.control.reserve(from, to)?;
         self.locked(|| {
             // Written, cut or taken out meanwhile: what was fetched may be old. The caller looks again.
@@ -546,8 +550,34 @@ impl Resident {
 
     /// Forgets what the anchor holds: the store has another version of the file, `len` bytes long.
     pub fn replaced(&self, own: i32, len: u64, tag: Option<&str>) -> Result<(), Errno> {
+        self.replaced_if(own, len, tag, |_| true).map(drop)
+    }
+
+    /// As [`Resident::replaced`], if the store's version is later than the anchor's and nothing here is still to be sent.
+    /// (What the store said may be older than what a process of this node has sent since.) Whether it was.
+    pub fn replaced_by(&self, own: i32, len: u64, version: u64) -> Result<bool, Errno> {
+        self.replaced_if(own, len, None, |head| {
+            let idle = head.flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) == 0;
+            let later = idle && head.version.load(Ordering::Acquire) < version;
+            if later {
+                head.version.store(version, Ordering::Release);
+            }
+            later
+        })
+    }
+
+    fn replaced_if(
+        &self,
+        own: i32,
+        len: u64,
+        tag: Option<&str>,
+        wanted: impl FnOnce(&super::control::Head) -> bool,
+    ) -> Result<bool, Errno> {
         let head = self.control.head();
         self.locked(|| {
+            if !wanted(head) {
+                return Ok(false);
+            }
             head.generation.fetch_add(1, Ordering::AcqRel);
             let end = head.home_len.load(Ordering::Acquire).max(len).max(sys::fstat(own)?.st_size as u64);
             self.control.clear(Bit::Present, 0, end.div_ceil(GRANULE));
@@ -560,7 +590,7 @@ impl Resident {
             head.turn.fetch_add(1, Ordering::AcqRel);
             self.control.set_tag(tag);
             head.flags.fetch_and(!(CHANGED | SENDING), Ordering::AcqRel);
-            Ok(())
+            Ok(true)
         })?
     }
 

@@ -1,30 +1,35 @@
 //! Keeping the shadow tree in step with a catalog of names that other nodes change too. Owns that direction of truth:
 //! the catalog is right, the tree follows. Before the kernel looks a name up, [`Shadow::look`] makes the anchors on its way
-//! what the catalog says; a change of names is made in the catalog first, where it is atomic for everybody, and in the
-//! tree by the kernel afterwards.
+//! what the catalog says. A name is removed or moved in the catalog first, where that is atomic for everybody, and in the
+//! tree by the kernel afterwards; a name is made by the kernel first, which knows all that may be wrong with it, and then
+//! entered ([`Shadow::adopt`]), unless another node was first.
 //!
-//! Names come relative to the mount, without "." and "..". Everything here runs on the service's threads.
+//! Names come relative to the mount. Everything here runs on the service's threads; whatever changes the tree has the
+//! node's turn ([`super::turn`]).
 
-use super::Home;
-use super::catalog::{Catalog, Inode, Over, ROOT, Type};
-use super::control::{CHANGED, Control, NO_CUT, SENDING, UNLINKED, WILD};
+use super::catalog::{Catalog, Gone, Inode, Over, Type};
+use super::control::{Control, Found, NO_CUT};
+use super::{Home, id_text, mirror, xattrs};
 use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::pool::Pool;
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid};
 use std::ffi::CString;
 use std::sync::atomic::Ordering;
 
-/// Symbolic links that are followed on the way of one name, as the kernel's own limit.
-const MOST_LINKS: u32 = 40;
+/// Symbolic links that are followed on the way of one name, and `..` on it: more than the kernel's own limit of 40 links.
+const MOST_STEPS: u32 = 100;
+
+/// The tree is not as the catalog says, and may not be changed now. No system call gives this number.
+pub const STALE: Errno = Errno(i32::MAX);
 
 /// The tree of one home and its catalog.
 pub struct Shadow<'a> {
-    home: &'static Home,
+    pub(super) home: &'static Home,
     catalog: &'a Catalog,
-    pool: &'static Pool,
+    pub(super) pool: &'static Pool,
     /// The prefix under which programs know the home, for links that name it.
     root: &'a [u8],
+    may_change: bool,
 }
 
 /// A name to be made.
@@ -51,35 +56,84 @@ struct Way {
     inodes: Vec<Inode>,
 }
 
-fn parts(name: &[u8]) -> Vec<&[u8]> {
-    name.split(|&b| b == b'/').filter(|p| !p.is_empty()).collect()
+impl Way {
+    fn names(&self) -> Vec<&[u8]> {
+        self.path.iter().map(Vec::as_slice).collect()
+    }
+
+    /// What the name leads to.
+    fn end(&self) -> Option<&Inode> {
+        self.inodes.get(self.path.len())
+    }
+
+    /// The directory in which the last part of the name lies.
+    fn parent(&self) -> Option<&Inode> {
+        self.inodes.get(self.path.len().checked_sub(1)?).filter(|i| i.kind == Type::Dir)
+    }
+}
+
+/// The parts of a name; "." is none.
+pub(super) fn parts(name: &[u8]) -> Vec<&[u8]> {
+    name.split(|&b| b == b'/').filter(|p| !p.is_empty() && *p != b".").collect()
 }
 
 impl<'a> Shadow<'a> {
     /// The tree of `home`, which programs know as `root`.
     pub fn new(home: &'static Home, catalog: &'a Catalog, pool: &'static Pool, root: &'a [u8]) -> Shadow<'a> {
-        Shadow { home, catalog, pool, root }
+        Shadow { home, catalog, pool, root, may_change: true }
+    }
+
+    /// The same without the turn: where the tree would have to change, calls fail with [`STALE`].
+    pub fn only_checking(self) -> Shadow<'a> {
+        Shadow { may_change: false, ..self }
+    }
+
+    /// The tree is about to be changed.
+    pub(super) fn change(&self) -> Result<(), Errno> {
+        if self.may_change { Ok(()) } else { Err(STALE) }
     }
 
     /// Makes the anchors on the way of a name what the catalog says, links on the way followed. What the catalog has
     /// not, the tree has not either afterwards.
     pub fn look(&self, name: &[u8]) -> Result<(), Errno> {
-        self.follow(name, true).map(drop)
+        self.follow(name, true, true).map(drop)
     }
 
-    /// As [`Shadow::look`]; gives the way that the name leads, links followed (in its last part only with `last`), and
-    /// the inodes on it. `None` where it leads out of the home, or too far.
-    fn follow(&self, name: &[u8], last: bool) -> Result<Option<Way>, Errno> {
-        let mut path: Vec<Vec<u8>> = parts(name).iter().map(|p| p.to_vec()).collect();
-        for _ in 0..MOST_LINKS {
+    /// The way that a name leads, links followed (in its last part only with `last`), and the inodes on it. `None` where
+    /// it leads out of the home, or too far, or where the kernel says what is wrong with it. With `mirrored` as
+    /// [`Shadow::look`]; without, the tree stays as it is.
+    fn follow(&self, name: &[u8], last: bool, mirrored: bool) -> Result<Option<Way>, Errno> {
+        let path = parts(name).iter().map(|p| p.to_vec()).collect();
+        self.follow_parts(path, last, mirrored, &mut 0)
+    }
+
+    /// `steps` counts links and climbs together, as far as one name may lead.
+    fn follow_parts(
+        &self,
+        mut path: Vec<Vec<u8>>,
+        last: bool,
+        mirrored: bool,
+        steps: &mut u32,
+    ) -> Result<Option<Way>, Errno> {
+        while *steps < MOST_STEPS {
+            *steps += 1;
+            if let Some(at) = path.iter().position(|p| p == b"..") {
+                // What stands in front may be a link, whose directory is another.
+                let front = self.follow_parts(path[..at].to_vec(), true, mirrored, steps)?;
+                let Some(mut front) = front.filter(|w| w.end().is_some_and(|i| i.kind == Type::Dir)) else {
+                    return Ok(None);
+                };
+                if front.path.pop().is_none() {
+                    return Ok(None);
+                }
+                front.path.extend_from_slice(&path[at + 1..]);
+                path = front.path;
+                continue;
+            }
             let names: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
             let way = self.catalog.walk(&names)?;
-            for (depth, inode) in way.iter().enumerate().skip(1) {
-                self.mirror(&names[..depth], inode)?;
-            }
-            let ends = way.last().map(|i| i.kind);
-            if way.len() <= names.len() && ends == Some(Type::Dir) {
-                self.vanish(&names[..way.len()])?;
+            if mirrored {
+                self.mirror_way(&names, &way)?;
             }
             let whole = way.len() == names.len() + 1;
             let Some(link) = way.last().filter(|i| i.kind == Type::Link && (last || !whole)) else {
@@ -94,25 +148,57 @@ impl<'a> Shadow<'a> {
         Ok(None)
     }
 
-    /// Makes a directory's entries in the tree those of the catalog.
-    pub fn look_into(&self, name: &[u8]) -> Result<(), Errno> {
-        let names = parts(name);
-        let way = self.catalog.walk(&names)?;
+    /// Brings the anchors on a way up to the catalog; what follows its end is gone.
+    fn mirror_way(&self, names: &[&[u8]], way: &[Inode]) -> Result<(), Errno> {
         for (depth, inode) in way.iter().enumerate().skip(1) {
-            self.mirror(&names[..depth], inode)?;
+            mirror::bring(self, &names[..depth], inode)?;
         }
-        let Some(dir) = way.get(names.len()).filter(|i| i.kind == Type::Dir) else { return self.look(name) };
-        let entries = self.catalog.list(&dir.id)?;
+        if way.len() <= names.len() && way.last().is_some_and(|i| i.kind == Type::Dir) {
+            mirror::vanish(self, &names[..way.len()])?;
+        }
+        Ok(())
+    }
+
+    /// Where a link at `at` leads, with the rest of the name behind it; `None` out of the home.
+    fn beyond(&self, at: &[&[u8]], target: &[u8], rest: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+        let (start, inside) = if target.first() == Some(&b'/') {
+            let below = target.strip_prefix(self.root);
+            (0, below.filter(|r| r.is_empty() || r.first() == Some(&b'/'))?)
+        } else {
+            (at.len().saturating_sub(1), target)
+        };
+        let all = at[..start].iter().copied().chain(parts(inside)).chain(rest.iter().copied());
+        Some(all.map(<[u8]>::to_vec).collect())
+    }
+
+    /// Makes a directory's entries in the tree those of the catalog; with `deep` those of all below it as well.
+    pub fn look_into(&self, name: &[u8], deep: bool) -> Result<(), Errno> {
+        let Some(way) = self.follow(name, true, true)? else { return Ok(()) };
+        match way.end() {
+            Some(dir) if dir.kind == Type::Dir => self.entries(&way.names(), &dir.id, deep),
+            _ => Ok(()),
+        }
+    }
+
+    fn entries(&self, names: &[&[u8]], id: &[u8], deep: bool) -> Result<(), Errno> {
+        let entries = match self.catalog.list(id) {
+            // Removed, or made something else, since: the kernel says so.
+            Err(Errno(libc::ENOTDIR)) => return Ok(()),
+            other => other?,
+        };
         let mut known = std::collections::BTreeSet::new();
         for (entry, inode) in &entries {
             let path: Vec<&[u8]> = names.iter().copied().chain([entry.as_slice()]).collect();
-            self.mirror(&path, inode)?;
-            known.insert(entry.clone());
+            mirror::bring(self, &path, inode)?;
+            if deep && inode.kind == Type::Dir {
+                self.entries(&path, &inode.id, deep)?;
+            }
+            known.insert(entry.as_slice());
         }
-        for entry in sys::entries(&self.anchor(&names)?)? {
-            if !known.contains(&entry) {
+        for entry in sys::entries(&self.anchor(names)?)? {
+            if !known.contains(entry.as_slice()) {
                 let path: Vec<&[u8]> = names.iter().copied().chain([entry.as_slice()]).collect();
-                self.vanish(&path)?;
+                mirror::vanish(self, &path)?;
             }
         }
         Ok(())
@@ -122,15 +208,9 @@ impl<'a> Shadow<'a> {
     /// (open without O_EXCL makes what a link names). The identity to give it, or `None` if there is nothing to make: the
     /// name is there, in the tree as well by now, or the kernel says what is wrong with the way.
     pub fn claim(&self, new: &New<'_>) -> Result<Option<[u64; 2]>, Errno> {
-        let Some(way) = self.follow(new.name, new.follow)? else { return Ok(None) };
-        let names: Vec<&[u8]> = way.path.iter().map(Vec::as_slice).collect();
-        let Some(last) = names.last() else { return Ok(None) };
-        let Some(dir) = way.inodes.get(names.len() - 1).filter(|i| i.kind == Type::Dir) else {
-            return Ok(None);
-        };
-        if way.inodes.len() > names.len() {
-            return Ok(None);
-        }
+        let Some(way) = self.follow(new.name, new.follow, true)? else { return Ok(None) };
+        let names = way.names();
+        let (Some(last), Some(dir), None) = (names.last(), way.parent(), way.end()) else { return Ok(None) };
         let id = self.home.fresh_id();
         let inode = Inode {
             id: id_text(id),
@@ -143,15 +223,76 @@ impl<'a> Shadow<'a> {
             mtime_ns: sys::coarse_ns(),
             version: 0,
             target: new.target.to_vec(),
+            xattrs: Vec::new(),
         };
         let (made, inode) = self.catalog.make(&dir.id, last, &inode)?;
         if made {
             // What the tree has of that name, another node has removed.
-            self.vanish(&names)?;
+            mirror::vanish(self, &names)?;
             return Ok(Some(id));
         }
-        self.mirror(&names, &inode)?;
+        mirror::bring(self, &names, &inode)?;
         Ok(None)
+    }
+
+    /// The kernel has made a name in the tree: the catalog gets it. `false` where another node has made one of that name:
+    /// that one is in the tree now.
+    ///
+    /// # Errors
+    /// ENOENT where another node has removed the directory meanwhile; the name is gone again, as after every error.
+    pub fn adopt(&self, name: &[u8]) -> Result<bool, Errno> {
+        let result = self.enter(name);
+        if result.is_err() {
+            mirror::vanish(self, &parts(name))?;
+        }
+        result
+    }
+
+    fn enter(&self, name: &[u8]) -> Result<bool, Errno> {
+        let names = parts(name);
+        let path = self.anchor(&names)?;
+        let st = sys::statat(libc::AT_FDCWD, &path, false)?;
+        let Some((last, above)) = names.split_last() else { return Err(Errno(libc::EEXIST)) };
+        let above = self.follow_parts(above.iter().map(|p| p.to_vec()).collect(), true, false, &mut 0)?;
+        let dir = above.as_ref().and_then(Way::end).filter(|d| d.kind == Type::Dir);
+        let dir = dir.ok_or(Errno(libc::ENOENT))?;
+        let mut inode = mirror::inode_of(self.home, &path, &st)?;
+        let mut control = None;
+        if inode.kind == Type::File {
+            let born = sys::birth_at(libc::AT_FDCWD, &path, st.st_ino);
+            let place = self.home.control_path(st.st_ino)?;
+            let (known, found) = Control::open(&place, st.st_ino, born, self.home.fresh_id())?;
+            inode.id = id_text(known.id());
+            // A file without a name (O_TMPFILE) may get one too, which the catalog has not heard of.
+            if st.st_nlink > 1 {
+                match self.catalog.link(&dir.id, last, &inode.id) {
+                    Ok(()) => return Ok(true),
+                    Err(Errno(libc::EEXIST)) => return self.theirs(name, &names),
+                    Err(Errno(libc::ENOENT)) => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            control = Some((known, found));
+        }
+        let (made, theirs) = self.catalog.make(&dir.id, last, &inode)?;
+        if !made {
+            mirror::vanish(self, &names)?;
+            mirror::bring(self, &names, &theirs)?;
+            return Ok(false);
+        }
+        if let Some((control, Found::Fresh)) = control
+            && st.st_size == 0
+        {
+            // The catalog has all of it.
+            control.head().cut_at.store(NO_CUT, Ordering::Release);
+            control.head().flags.store(0, Ordering::Release);
+        }
+        Ok(true)
+    }
+
+    fn theirs(&self, name: &[u8], names: &[&[u8]]) -> Result<bool, Errno> {
+        mirror::vanish(self, names)?;
+        self.look(name).map(|()| false)
     }
 
     /// Takes a claim back: the kernel refused the name.
@@ -162,8 +303,8 @@ impl<'a> Shadow<'a> {
         }
     }
 
-    /// Removes a file's name. The identity of the file, if that was its last name.
-    pub fn unlink(&self, name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
+    /// Removes a file's name. The file, if that was its last name.
+    pub fn unlink(&self, name: &[u8]) -> Result<Option<Gone>, Errno> {
         let (dir, last) = self.place(name)?.ok_or(Errno(libc::EISDIR))?;
         self.catalog.unlink(&dir, &last)
     }
@@ -174,8 +315,8 @@ impl<'a> Shadow<'a> {
         self.catalog.rmdir(&dir, &last)
     }
 
-    /// Renames, as rename(2) and renameat2(2) do.
-    pub fn rename(&self, from: &[u8], to: &[u8], over: Over) -> Result<Option<Vec<u8>>, Errno> {
+    /// Renames, as rename(2) and renameat2(2) do. The file that has lost its last name by it.
+    pub fn rename(&self, from: &[u8], to: &[u8], over: Over) -> Result<Option<Gone>, Errno> {
         let (dir, last) = self.place(from)?.ok_or(Errno(libc::EBUSY))?;
         let (dir2, last2) = self.place(to)?.ok_or(Errno(libc::EBUSY))?;
         self.catalog.rename((&dir, &last), (&dir2, &last2), over)
@@ -183,51 +324,37 @@ impl<'a> Shadow<'a> {
 
     /// Another name for a file, or for a symbolic link.
     pub fn link(&self, from: &[u8], to: &[u8]) -> Result<(), Errno> {
-        let way = self.follow(from, false)?.ok_or(Errno(libc::EXDEV))?;
-        let file = way.inodes.get(way.path.len()).ok_or(Errno(libc::ENOENT))?;
+        let way = self.follow(from, false, true)?.ok_or(Errno(libc::EXDEV))?;
+        let file = way.end().ok_or(Errno(libc::ENOENT))?;
         let (dir, last) = self.place(to)?.ok_or(Errno(libc::EEXIST))?;
         self.catalog.link(&dir, &last, &file.id)
     }
 
-    /// The kernel has changed the mode, owner or time of a name in the tree, links followed with `follow`: so does the
-    /// catalog.
-    pub fn publish(&self, name: &[u8], follow: bool) -> Result<(), Errno> {
-        let way = self.catalog_way(name, follow)?;
-        let names: Vec<&[u8]> = way.path.iter().map(Vec::as_slice).collect();
-        let inode = way.inodes.get(names.len()).ok_or(Errno(libc::ENOENT))?;
-        let st = sys::statat(libc::AT_FDCWD, &self.anchor(&names)?, false)?;
-        self.catalog.set(&inode.id, st.st_mode & 0o7777, st.st_uid, st.st_gid, mtime_of(&st))
+    /// The kernel has changed the mode, owner or time of a name in the tree (and its extended attributes, with
+    /// `attributes`), links followed with `follow`: so does the catalog.
+    pub fn publish(&self, name: &[u8], follow: bool, attributes: bool) -> Result<(), Errno> {
+        // What the tree has stays as it is: it is newer than the catalog.
+        let way = self.follow(name, follow, false)?.ok_or(Errno(libc::EXDEV))?;
+        let inode = way.end().ok_or(Errno(libc::ENOENT))?;
+        let path = self.anchor(&way.names())?;
+        let st = sys::statat(libc::AT_FDCWD, &path, false)?;
+        self.catalog.set(&inode.id, st.st_mode & 0o7777, st.st_uid, st.st_gid, mirror::mtime_of(&st))?;
+        if attributes { self.catalog.set_xattrs(&inode.id, &xattrs::of(&path)?) } else { Ok(()) }
     }
 
     /// The directory in which a name lies, links on the way followed, and its last part; `None` for the root itself.
     fn place(&self, name: &[u8]) -> Result<Option<Place>, Errno> {
-        let way = self.follow(name, false)?.ok_or(Errno(libc::EXDEV))?;
+        let way = self.follow(name, false, true)?.ok_or(Errno(libc::EXDEV))?;
         let Some(last) = way.path.last() else { return Ok(None) };
-        match (way.inodes.get(way.path.len() - 1), way.inodes.last()) {
-            (Some(dir), _) if dir.kind == Type::Dir => Ok(Some((dir.id.clone(), last.clone()))),
+        match (way.parent(), way.inodes.last()) {
+            (Some(dir), _) => Ok(Some((dir.id.clone(), last.clone()))),
             (None, Some(end)) if end.kind == Type::Dir => Err(Errno(libc::ENOENT)),
             _ => Err(Errno(libc::ENOTDIR)),
         }
     }
 
-    /// As [`Shadow::follow`], but what the tree has stays as it is: it is newer than the catalog.
-    fn catalog_way(&self, name: &[u8], last: bool) -> Result<Way, Errno> {
-        let mut path: Vec<Vec<u8>> = parts(name).iter().map(|p| p.to_vec()).collect();
-        for _ in 0..MOST_LINKS {
-            let names: Vec<&[u8]> = path.iter().map(Vec::as_slice).collect();
-            let inodes = self.catalog.walk(&names)?;
-            let whole = inodes.len() == names.len() + 1;
-            let Some(link) = inodes.last().filter(|i| i.kind == Type::Link && (last || !whole)) else {
-                return Ok(Way { path, inodes });
-            };
-            path = self
-                .beyond(&names[..inodes.len() - 1], &link.target, &names[inodes.len() - 1..])
-                .ok_or(Errno(libc::EXDEV))?;
-        }
-        Err(Errno(libc::ELOOP))
-    }
-
-    fn anchor(&self, names: &[&[u8]]) -> Result<CString, Errno> {
+    /// The anchor of a name.
+    pub(super) fn anchor(&self, names: &[&[u8]]) -> Result<CString, Errno> {
         let mut path = self.home.tree.clone();
         for name in names {
             path.push(b'/');
@@ -235,182 +362,4 @@ impl<'a> Shadow<'a> {
         }
         CString::new(path).map_err(|_| Errno(libc::EINVAL))
     }
-
-    /// Where a link at `at` leads, with the rest of the name behind it; `None` out of the home.
-    fn beyond(&self, at: &[&[u8]], target: &[u8], rest: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
-        let mut path: Vec<Vec<u8>>;
-        let inside = if target.first() == Some(&b'/') {
-            path = Vec::new();
-            target.strip_prefix(self.root).filter(|r| r.is_empty() || r.first() == Some(&b'/'))?
-        } else {
-            path = at.iter().take(at.len().saturating_sub(1)).map(|p| p.to_vec()).collect();
-            target
-        };
-        for part in parts(inside).into_iter().chain(rest.iter().copied()) {
-            match part {
-                b"." => {}
-                b".." => {
-                    path.pop()?;
-                }
-                part => path.push(part.to_vec()),
-            }
-        }
-        Some(path)
-    }
-
-    /// Makes one anchor what the catalog says.
-    fn mirror(&self, names: &[&[u8]], inode: &Inode) -> Result<(), Errno> {
-        let path = self.anchor(names)?;
-        let there = sys::statat(libc::AT_FDCWD, &path, false).ok();
-        let kind = there.as_ref().map(|st| FileType::from_raw_mode(st.st_mode));
-        match inode.kind {
-            Type::Dir => {
-                if kind != Some(FileType::Directory) {
-                    self.vanish(names)?;
-                    made_by_anyone(rustix::fs::mkdir(&path, Mode::from_raw_mode(0o700)))?;
-                }
-                self.dress(&path, there.as_ref().filter(|_| kind == Some(FileType::Directory)), inode)
-            }
-            Type::Link => {
-                let says = rustix::fs::readlink(&path, Vec::new()).ok();
-                if says.as_ref().is_none_or(|s| s.as_bytes() != inode.target) {
-                    self.vanish(names)?;
-                    let target = CString::new(inode.target.clone()).map_err(|_| Errno(libc::EINVAL))?;
-                    made_by_anyone(rustix::fs::symlink(&target, &path))?;
-                }
-                Ok(())
-            }
-            Type::File => {
-                self.mirror_file(names, &path, there.filter(|_| kind == Some(FileType::RegularFile)), inode)
-            }
-        }
-    }
-
-    fn mirror_file(
-        &self,
-        names: &[&[u8]],
-        path: &CString,
-        there: Option<rustix::fs::Stat>,
-        inode: &Inode,
-    ) -> Result<(), Errno> {
-        if let Some(st) = &there {
-            let born = sys::birth_at(libc::AT_FDCWD, path, st.st_ino);
-            match Control::open(&self.home.control_path(st.st_ino)?, st.st_ino, born, [0, 0]) {
-                Ok((control, _)) if id_text(control.id()) == inode.id => {
-                    return self.bring_up(path, st, control, inode);
-                }
-                _ => {}
-            }
-        }
-        // Another file has the name now. Whoever has the old one open keeps it.
-        self.vanish(names)?;
-        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-        let fd = match sys::open(path, flags, 0o600) {
-            // Another process of the node did the same.
-            Err(Errno(libc::EEXIST)) => return Ok(()),
-            other => other?,
-        };
-        let st = sys::fstat(fd.raw())?;
-        let born = sys::birth(fd.raw(), st.st_ino);
-        let id = id_from(&inode.id).ok_or(Errno(libc::EIO))?;
-        let (control, _) = Control::open(&self.home.control_path(st.st_ino)?, st.st_ino, born, id)?;
-        let head = control.head();
-        sys::ftruncate(fd.raw(), inode.len)?;
-        head.home_len.store(inode.len, Ordering::Release);
-        head.stored_len.store(inode.len, Ordering::Release);
-        head.cut_at.store(NO_CUT, Ordering::Release);
-        head.version.store(inode.version, Ordering::Release);
-        head.flags.store(0, Ordering::Release);
-        self.dress(path, None, inode)
-    }
-
-    /// An anchor of the right file: it is emptied where the catalog has a newer version, unless it has bytes that the
-    /// store has not.
-    fn bring_up(
-        &self,
-        path: &CString,
-        st: &rustix::fs::Stat,
-        control: Control,
-        inode: &Inode,
-    ) -> Result<(), Errno> {
-        let head = control.head();
-        if head.flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) != 0 {
-            return Ok(());
-        }
-        if head.version.load(Ordering::Acquire) != inode.version {
-            let fd = sys::open(path, OFlags::RDWR, 0)?;
-            let resident = super::resident::Resident::new(self.home, control, self.pool, false);
-            resident.replaced(fd.raw(), inode.len, None)?;
-            resident.control().head().version.store(inode.version, Ordering::Release);
-            return self.dress(path, None, inode);
-        }
-        self.dress(path, Some(st), inode)
-    }
-
-    /// Gives an anchor its mode, owner and time, where they differ from what it is known to have.
-    fn dress(&self, path: &CString, has: Option<&rustix::fs::Stat>, inode: &Inode) -> Result<(), Errno> {
-        if has.is_none_or(|st| (st.st_uid, st.st_gid) != (inode.uid, inode.gid)) {
-            let owner = (Some(Uid::from_raw(inode.uid)), Some(Gid::from_raw(inode.gid)));
-            // Only root may give files away; for others they are their own.
-            let _ = rustix::fs::chownat(CWD, path, owner.0, owner.1, AtFlags::SYMLINK_NOFOLLOW);
-        }
-        if has.is_none_or(|st| st.st_mode & 0o7777 != inode.mode) {
-            rustix::fs::chmod(path, Mode::from_raw_mode(inode.mode))?;
-        }
-        if has.is_none_or(|st| mtime_of(st) != inode.mtime_ns) {
-            sys::set_mtime_at(path, inode.mtime_ns)?;
-        }
-        Ok(())
-    }
-
-    /// Takes a name out of the tree that the catalog has not. A folder goes with all it holds.
-    fn vanish(&self, names: &[&[u8]]) -> Result<(), Errno> {
-        let path = self.anchor(names)?;
-        let Ok(st) = sys::statat(libc::AT_FDCWD, &path, false) else { return Ok(()) };
-        if FileType::from_raw_mode(st.st_mode) == FileType::Directory {
-            for entry in sys::entries(&path)? {
-                let below: Vec<&[u8]> = names.iter().copied().chain([entry.as_slice()]).collect();
-                self.vanish(&below)?;
-            }
-            return gone_by_anyone(rustix::fs::rmdir(&path));
-        }
-        gone_by_anyone(rustix::fs::unlink(&path))?;
-        if st.st_nlink == 1 {
-            // Whoever renamed or removed it elsewhere has seen to its objects. A process that has it open keeps its map.
-            gone_by_anyone(rustix::fs::unlink(self.home.control_path(st.st_ino)?))?;
-        }
-        Ok(())
-    }
-}
-
-fn made_by_anyone(made: rustix::io::Result<()>) -> Result<(), Errno> {
-    match made {
-        Err(rustix::io::Errno::EXIST) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-fn gone_by_anyone(gone: rustix::io::Result<()>) -> Result<(), Errno> {
-    match gone {
-        Err(rustix::io::Errno::NOENT) => Ok(()),
-        other => Ok(other?),
-    }
-}
-
-#[allow(
-    clippy::unnecessary_cast,
-    reason = "the fields' types differ between rustix's two ways to the kernel"
-)]
-fn mtime_of(st: &rustix::fs::Stat) -> u64 {
-    (st.st_mtime as u64).wrapping_mul(1_000_000_000).wrapping_add(st.st_mtime_nsec as u64)
-}
-
-/// An identity as the catalog writes it.
-pub fn id_text(id: [u64; 2]) -> Vec<u8> {
-    format!("{:016x}{:016x}", id[0], id[1]).into_bytes()
-}
-
-fn id_from(text: &[u8]) -> Option<[u64; 2]> {
-    let text = std::str::from_utf8(text).ok().filter(|t| t.len() == 32 && t.as_bytes() != ROOT)?;
-    Some([u64::from_str_radix(&text[..16], 16).ok()?, u64::from_str_radix(&text[16..], 16).ok()?])
 }

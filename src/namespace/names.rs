@@ -89,6 +89,48 @@ pub fn give<'r>(asked: Asked<'_>, room: &'r mut Room) -> Given<'r> {
     from_descriptor(view, asked, room)
 }
 
+/// What a name is under the shadow of a virtual mount by its text alone, links and `..` as they stand, into `room`;
+/// `false`: it is not under one.
+pub fn by_text(asked: Asked<'_>, room: &mut Room) -> bool {
+    let Some(view) = view::view() else { return false };
+    let path = asked.path.to_bytes();
+    if path.is_empty() || path.len() >= PATH_MAX {
+        return false;
+    }
+    if path[0] == b'/' {
+        let Some((mount, rest)) = view.by_prefix(plain_start(path)) else { return false };
+        return room.set(&view.mounts[mount].shadow).and_then(|()| room.push(rest)).is_ok();
+    }
+    if asked.dir == libc::AT_FDCWD && view.standing(asked.keep) == Standing::Outside {
+        return false;
+    }
+    if absolute(asked, room).is_err() {
+        return false;
+    }
+    if view.by_shadow(room.text()).is_some() {
+        return true;
+    }
+    let Some((mount, rest)) = view.by_prefix(room.text()) else { return false };
+    let prefix = room.len() - rest.len();
+    room.replace_start(prefix, &view.mounts[mount].shadow).is_ok()
+}
+
+/// A name that the kernel gets, from the root on, as it stands, into `room`.
+///
+/// # Errors
+/// As asking where its directory is.
+pub fn absolute(asked: Asked<'_>, room: &mut Room) -> Result<(), Errno> {
+    let path = asked.path.to_bytes();
+    if path.first() == Some(&b'/') {
+        return room.set(path);
+    }
+    place(asked.dir, room)?;
+    if room.text() != b"/" {
+        room.push(b"/")?;
+    }
+    room.push(path)
+}
+
 /// Puts into `room` what the kernel is to get for a name that may meet no link; `false`: the name as it is.
 pub fn literal(path: &CStr, room: &mut Room) -> bool {
     let Some(view) = view::view() else { return false };

@@ -149,6 +149,26 @@ pub fn helpers() -> PathBuf {
     .clone()
 }
 
+/// As [`libiris`], with the library of the Redis store brought up to date beside it.
+pub fn libiris_with_redis() -> PathBuf {
+    static DONE: OnceLock<PathBuf> = OnceLock::new();
+    DONE.get_or_init(|| {
+        let library = libiris();
+        if std::env::var_os("IRIS_TEST_LIBRARY").is_none() {
+            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
+            let mut command = Command::new(env!("CARGO"));
+            command
+                .args(["build", "--release", "--quiet", "-p", "iris-store-redis", "--target-dir"])
+                .arg(target);
+            compile(command.current_dir(root()), "libiris_store_redis.so");
+        }
+        let store = library.with_file_name("libiris_store_redis.so");
+        assert!(store.is_file(), "{} is not there", store.display());
+        library
+    })
+    .clone()
+}
+
 /// libiris.so: the one that `IRIS_TEST_LIBRARY` names, or the release build of this checkout, brought up to date
 /// with `cargo build --release -p iris-preload` (so that no test ever passes with yesterday's library).
 pub fn libiris() -> PathBuf {

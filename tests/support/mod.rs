@@ -7,4 +7,5 @@
 pub mod build;
 pub mod pair;
 pub mod run;
+pub mod servers;
 pub mod tree;

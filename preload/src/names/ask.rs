@@ -2,7 +2,7 @@
 
 use crate::attributes::follows;
 use crate::hook::hooks;
-use crate::paths::{HERE, named};
+use crate::paths::{HERE, LISTS, named};
 use libc::{c_char, c_int, c_long, c_uint, c_void, size_t, ssize_t};
 
 /// fanotify_mark's own flag.
@@ -76,13 +76,13 @@ hooks! {
         named(HERE, path, flags & libc::UMOUNT_NOFOLLOW == 0, |_, path| real(path, flags))
     }
 
-    fn opendir(path: *const c_char) -> *mut c_void, real => { named(HERE, path, true, |_, path| real(path)) }
+    fn opendir(path: *const c_char) -> *mut c_void, real => { named(HERE, path, LISTS, |_, path| real(path)) }
 
     fn scandir | scandir64(path: *const c_char, list: *mut c_void, chosen: *const c_void, order: *const c_void)
-        -> c_int, real => { named(HERE, path, true, |_, path| real(path, list, chosen, order)) }
+        -> c_int, real => { named(HERE, path, LISTS, |_, path| real(path, list, chosen, order)) }
 
     fn scandirat | scandirat64(dir: c_int, path: *const c_char, list: *mut c_void, chosen: *const c_void,
         order: *const c_void) -> c_int, real => {
-        named(dir, path, true, |dir, path| real(dir, path, list, chosen, order))
+        named(dir, path, LISTS, |dir, path| real(dir, path, list, chosen, order))
     }
 }

@@ -97,6 +97,10 @@ fn canonical(path: *const c_char, into: *mut c_char, real: impl Fn() -> *mut c_c
             return result;
         }
     }
+    if let Err(error) = crate::paths::looked_up(name) {
+        fail(error);
+        return null_mut();
+    }
     match inside(|| names::canonical(name, &mut room)) {
         Some(Ok(canonical)) => give(canonical, into),
         Some(Err(error)) => {

@@ -3,6 +3,7 @@
 use crate::hook::hooks;
 use crate::open::name;
 use crate::paths::{HERE, MAKES, allocated, found, named, program_name, templated};
+use crate::shared::{making, making_fresh};
 use ::engine::namespace::names::{self, Room};
 use libc::{c_char, c_int, dev_t, mode_t};
 use std::ffi::CStr;
@@ -39,43 +40,43 @@ fn directory_of_temporary(given: *const c_char) -> Option<&'static CStr> {
 
 hooks! {
     fn mkdir(path: *const c_char, mode: mode_t) -> c_int, real => {
-        named(HERE, path, MAKES, |_, path| real(path, mode))
+        named(HERE, path, MAKES, |dir, path| making(dir, path, || real(path, mode)))
     }
 
     fn mkdirat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int, real => {
-        named(dir, path, MAKES, |dir, path| real(dir, path, mode))
+        named(dir, path, MAKES, |dir, path| making(dir, path, || real(dir, path, mode)))
     }
 
     fn mkfifo(path: *const c_char, mode: mode_t) -> c_int, real => {
-        named(HERE, path, MAKES, |_, path| real(path, mode))
+        named(HERE, path, MAKES, |dir, path| making(dir, path, || real(path, mode)))
     }
 
     fn mkfifoat(dir: c_int, path: *const c_char, mode: mode_t) -> c_int, real => {
-        named(dir, path, MAKES, |dir, path| real(dir, path, mode))
+        named(dir, path, MAKES, |dir, path| making(dir, path, || real(dir, path, mode)))
     }
 
     fn mknod(path: *const c_char, mode: mode_t, device: dev_t) -> c_int, real => {
-        named(HERE, path, MAKES, |_, path| real(path, mode, device))
+        named(HERE, path, MAKES, |dir, path| making(dir, path, || real(path, mode, device)))
     }
 
     fn mknodat(dir: c_int, path: *const c_char, mode: mode_t, device: dev_t) -> c_int, real => {
-        named(dir, path, MAKES, |dir, path| real(dir, path, mode, device))
+        named(dir, path, MAKES, |dir, path| making(dir, path, || real(dir, path, mode, device)))
     }
 
     fn __xmknod(version: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t) -> c_int, real => {
-        named(HERE, path, MAKES, |_, path| real(version, path, mode, device))
+        named(HERE, path, MAKES, |dir, path| making(dir, path, || real(version, path, mode, device)))
     }
 
     fn __xmknodat(version: c_int, dir: c_int, path: *const c_char, mode: mode_t, device: *mut dev_t) -> c_int,
-        real => { named(dir, path, MAKES, |dir, path| real(version, dir, path, mode, device)) }
+        real => { named(dir, path, MAKES, |dir, path| making(dir, path, || real(version, dir, path, mode, device))) }
 
     // The text of a link is the program's: it is read back, and walked, as it was given.
     fn symlink(text: *const c_char, path: *const c_char) -> c_int, real => {
-        named(HERE, path, MAKES, |_, path| real(text, path))
+        named(HERE, path, MAKES, |dir, path| making(dir, path, || real(text, path)))
     }
 
     fn symlinkat(text: *const c_char, dir: c_int, path: *const c_char) -> c_int, real => {
-        named(dir, path, MAKES, |dir, path| real(text, dir, path))
+        named(dir, path, MAKES, |dir, path| making(dir, path, || real(text, dir, path)))
     }
 
     fn mktemp(template: *mut c_char) -> *mut c_char, real => {
@@ -83,7 +84,7 @@ hooks! {
     }
 
     fn mkdtemp(template: *mut c_char) -> *mut c_char, real => {
-        templated(template, 0, real, made(template))
+        templated(template, 0, |t| making_fresh(t, || real(t), |_| {}), made(template))
     }
 
     fn tempnam(dir: *const c_char, prefix: *const c_char) -> *mut c_char, real => {

@@ -20,7 +20,9 @@ use crate::guard::{fail, inside, int, live};
 use crate::hook::hooks;
 use crate::open::name;
 use crate::paths::{HERE, MAKES, named, not_a_root};
+use crate::shared;
 use ::engine::engine;
+use ::engine::engine::shared::Removes;
 use ::engine::errno::Errno;
 use libc::{c_char, c_int, c_uint};
 
@@ -92,7 +94,12 @@ fn moving(
 ) -> c_int {
     named(from_dir, from, false, |from_dir, from| {
         named(to_dir, to, MAKES, |to_dir, to| {
-            let real = || not_a_root(from, || not_a_root(to, || real(from_dir, from, to_dir, to)));
+            let real = || {
+                let real = || real(from_dir, from, to_dir, to);
+                not_a_root(from, || {
+                    not_a_root(to, || shared::moving((from_dir, from), (to_dir, to), flags, real))
+                })
+            };
             renaming(from_dir, from, || match flags & EXCHANGE {
                 0 => removing(to_dir, to, real),
                 _ => renaming(to_dir, to, real),
@@ -120,7 +127,9 @@ hooks! {
     fn link(from: *const c_char, to: *const c_char) -> c_int, real => {
         named(HERE, from, false, |from_dir, from| {
             named(HERE, to, MAKES, |to_dir, to| {
-                linking((from_dir, from, false), (to_dir, to), || real(from, to))
+                linking((from_dir, from, false), (to_dir, to), || {
+                    shared::linking((from_dir, from), false, (to_dir, to), || real(from, to))
+                })
             })
         })
     }
@@ -131,27 +140,41 @@ hooks! {
         named(from_dir, from, follow, |from_dir, from| {
             named(to_dir, to, MAKES, |to_dir, to| {
                 let real = || real(from_dir, from, to_dir, to, flags);
-                linking((from_dir, from, follow), (to_dir, to), real)
+                linking((from_dir, from, follow), (to_dir, to), || {
+                    shared::linking((from_dir, from), follow, (to_dir, to), real)
+                })
             })
         })
     }
 
     fn unlink(path: *const c_char) -> c_int, real => {
-        named(HERE, path, false, |dir, path| removing(dir, path, || real(path)))
+        named(HERE, path, false, |dir, path| {
+            removing(dir, path, || shared::removing(dir, path, Removes::File, || real(path)))
+        })
     }
 
     fn unlinkat(dir: c_int, path: *const c_char, flags: c_int) -> c_int, real => {
         named(dir, path, false, |dir, path| match flags & libc::AT_REMOVEDIR {
-            0 => removing(dir, path, || real(dir, path, flags)),
-            _ => not_a_root(path, || real(dir, path, flags)),
+            0 => removing(dir, path, || {
+                shared::removing(dir, path, Removes::File, || real(dir, path, flags))
+            }),
+            _ => not_a_root(path, || {
+                shared::removing(dir, path, Removes::Directory, || real(dir, path, flags))
+            }),
         })
     }
 
     fn remove(path: *const c_char) -> c_int, real => {
-        named(HERE, path, false, |dir, path| not_a_root(path, || removing(dir, path, || real(path))))
+        named(HERE, path, false, |dir, path| {
+            not_a_root(path, || {
+                removing(dir, path, || shared::removing(dir, path, Removes::Either, || real(path)))
+            })
+        })
     }
 
     fn rmdir(path: *const c_char) -> c_int, real => {
-        named(HERE, path, false, |_, path| not_a_root(path, || real(path)))
+        named(HERE, path, false, |dir, path| {
+            not_a_root(path, || shared::removing(dir, path, Removes::Directory, || real(path)))
+        })
     }
 }

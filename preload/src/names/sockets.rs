@@ -4,6 +4,7 @@
 use crate::guard::{inside, of_program};
 use crate::hook::hooks;
 use crate::paths::{HERE, How, MAKES, named, seen};
+use crate::shared::making;
 use ::engine::namespace::names::{self, Room};
 use libc::{c_char, c_int, c_void, size_t, sockaddr, sockaddr_un, socklen_t, ssize_t};
 use std::ffi::CStr;
@@ -50,7 +51,12 @@ unsafe fn addressed(
     let Some(name) = (unsafe { name_in(address, len as usize) }) else { return real(address, len) };
     let mut text = [0u8; NAME + 1];
     text[..name.len()].copy_from_slice(name);
-    named(HERE, text.as_ptr().cast(), how, |_, path| {
+    let how = how.into();
+    named(HERE, text.as_ptr().cast(), how, |dir, path| {
+        let real = |address, len| match how.makes() {
+            true => making(dir, path, || real(address, len)),
+            false => real(address, len),
+        };
         if std::ptr::eq(path, text.as_ptr().cast()) {
             return real(address, len);
         }

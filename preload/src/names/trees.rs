@@ -4,7 +4,7 @@
 
 use crate::guard::of_program;
 use crate::open::name;
-use crate::paths::{HERE, found};
+use crate::paths::{HERE, How, found};
 use ::engine::namespace::names::{self, Room};
 use libc::{c_char, c_int, c_long, c_ushort, c_void};
 use std::ffi::{CStr, CString};
@@ -107,7 +107,7 @@ pub fn opening(
         for i in 0.. {
             let Some(path) = name(*paths.add(i)) else { break };
             let mut room = Room::new();
-            let known = found(HERE, path, options & FOLLOWED != 0, &mut room);
+            let known = found(HERE, path, How::from(options & FOLLOWED != 0).with_all_below(), &mut room);
             ours |= known.is_some();
             let other = known.unwrap_or(path);
             roots.push(Root {

@@ -4,7 +4,7 @@
 use crate::attributes;
 use crate::guard::{live, tell};
 use crate::hook::hooks;
-use crate::paths::{HERE, found, program_name};
+use crate::paths::{HERE, How, found, program_name};
 use ::engine::engine;
 use ::engine::namespace::names::{self, Room};
 use libc::{c_char, c_int, c_void, size_t};
@@ -103,7 +103,7 @@ fn walk(
     let Some(name) = program_name(path) else { return real(path, each) };
     let given = without_slashes(name.to_bytes());
     let mut room = Room::new();
-    let known = found(HERE, name, follow, &mut room);
+    let known = found(HERE, name, How::from(follow).with_all_below(), &mut room);
     // Without its slashes, which glibc takes away as well.
     let other = CString::new(without_slashes(known.unwrap_or(name).to_bytes())).unwrap_or_default();
     // SAFETY: the thread's own variable; the walk stays where it is until glibc is done with it. The program's

@@ -124,6 +124,10 @@ fn before_actions(actions: *const c_void) -> Result<Vec<c_int>, ::engine::errno:
                     let path = CStr::from_ptr(action.body.open.path);
                     let follow = action.body.open.flags & libc::O_NOFOLLOW == 0;
                     tell(|| engine::before_path(libc::AT_FDCWD, path, 0, follow))?;
+                    if engine::shared::any() {
+                        let (flags, mode) = (action.body.open.flags, action.body.open.mode as u32);
+                        tell(|| engine::shared::foresee(path, flags, mode))?;
+                    }
                 }
                 _ => {}
             }

@@ -11,7 +11,7 @@ use crate::guard::{fail, inside, int, live, mounted, tell};
 use crate::hook::hooks;
 use crate::open::name;
 use crate::paths::{HERE, found, named, program_name};
-use crate::{process, rings, transfer};
+use crate::{process, rings, shared, transfer};
 use ::engine::engine::{self, Touch};
 use ::engine::namespace::names::{self, Room};
 use ::engine::report::Bypass;
@@ -63,7 +63,7 @@ unsafe fn after_open(stream: *mut File, path: *const c_char, mode: Mode, adoptab
 }
 
 /// fopen round `real`.
-fn opening(path: *const c_char, mode: *const c_char, real: impl FnOnce() -> *mut File) -> *mut File {
+fn opening(path: *const c_char, mode: *const c_char, real: impl Fn() -> *mut File) -> *mut File {
     if !mounted() {
         return real();
     }
@@ -75,7 +75,11 @@ fn opening(path: *const c_char, mode: *const c_char, real: impl FnOnce() -> *mut
     if !before_open(path, mode) {
         return null_mut();
     }
-    let stream = real();
+    let undo = |stream| {
+        // SAFETY: a stream that was just opened, and is given to nobody.
+        unsafe { fclose(stream) };
+    };
+    let stream = shared::opening(AT_FDCWD, path, mode.flags, real, undo);
     if !stream.is_null() {
         // SAFETY: just opened.
         unsafe { after_open(stream, path, mode, true) };
@@ -124,7 +128,7 @@ unsafe fn reopening(
     path: *const c_char,
     mode: *const c_char,
     stream: *mut File,
-    real: impl FnOnce() -> *mut File,
+    real: impl Fn() -> *mut File,
 ) -> *mut File {
     if stream.is_null() || !live() {
         return real();
@@ -144,7 +148,7 @@ unsafe fn reopening(
             // freopen ignores the errors of closing the old file.
             let _ = tell(|| engine::before_close(old));
         }
-        let result = real();
+        let result = shared::opening(AT_FDCWD, path, mode.flags, real, |_| {});
         if !result.is_null() {
             let own = is_ours(result) || layout::pristine(result);
             after_open(result, path, mode, own && (*result).fileno > 2);

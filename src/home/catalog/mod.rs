@@ -21,6 +21,14 @@ pub enum Type {
     Dir,
     /// A symbolic link.
     Link,
+    /// A fifo. What is written to it stays on its node.
+    Fifo,
+    /// A socket of the node that made it.
+    Socket,
+    /// A character device; [`Inode::target`] holds its number.
+    Char,
+    /// A block device, likewise.
+    Block,
 }
 
 impl Type {
@@ -29,7 +37,16 @@ impl Type {
             Type::File => b"f",
             Type::Dir => b"d",
             Type::Link => b"l",
+            Type::Fifo => b"p",
+            Type::Socket => b"s",
+            Type::Char => b"c",
+            Type::Block => b"b",
         }
+    }
+
+    /// Whether files of this type have bytes in the store.
+    pub fn has_bytes(self) -> bool {
+        self == Type::File
     }
 }
 
@@ -54,8 +71,19 @@ pub struct Inode {
     pub mtime_ns: u64,
     /// Raised whenever its bytes are settled.
     pub version: u64,
-    /// What a symbolic link says.
+    /// What a symbolic link says; a device's number in decimal.
     pub target: Vec<u8>,
+    /// Extended attributes, as [`super::xattrs`] writes them.
+    pub xattrs: Vec<u8>,
+}
+
+/// A file that has lost its last name, whose objects may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Its identity.
+    pub id: Vec<u8>,
+    /// Its length in bytes when it was last settled.
+    pub len: u64,
 }
 
 /// The root's identity.
@@ -113,7 +141,8 @@ impl Catalog {
     pub fn make(&self, dir: &[u8], name: &[u8], new: &Inode) -> Result<(bool, Inode), Errno> {
         let numbers =
             [new.mode.into(), new.uid.into(), new.gid.into(), new.mtime_ns].map(|n: u64| n.to_string());
-        let args: [&[u8]; 9] = [
+        let now = now();
+        let args: [&[u8]; 10] = [
             dir,
             name,
             &new.id,
@@ -123,6 +152,7 @@ impl Catalog {
             numbers[2].as_bytes(),
             numbers[3].as_bytes(),
             &new.target,
+            &now,
         ];
         match self.run(&CHANGE, b"make", &args)? {
             Reply::List(two) => match &two[..] {
@@ -135,32 +165,32 @@ impl Catalog {
 
     /// Another name for a file.
     pub fn link(&self, dir: &[u8], name: &[u8], id: &[u8]) -> Result<(), Errno> {
-        self.run(&CHANGE, b"link", &[dir, name, id]).map(drop)
+        self.run(&CHANGE, b"link", &[dir, name, id, &now()]).map(drop)
     }
 
-    /// Removes a name of a file. The inode, if it was its last.
-    pub fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Vec<u8>>, Errno> {
-        gone(self.run(&CHANGE, b"unlink", &[dir, name])?)
+    /// Removes a name of a file. The file, if it was its last.
+    pub fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Gone>, Errno> {
+        gone(self.run(&CHANGE, b"unlink", &[dir, name, &now()])?)
     }
 
     /// Removes an empty directory.
     pub fn rmdir(&self, dir: &[u8], name: &[u8]) -> Result<(), Errno> {
-        self.run(&CHANGE, b"rmdir", &[dir, name]).map(drop)
+        self.run(&CHANGE, b"rmdir", &[dir, name, &now()]).map(drop)
     }
 
-    /// Renames. The inode that has lost its last name by it, if any.
+    /// Renames. The file that has lost its last name by it, if any.
     pub fn rename(
         &self,
         from: (&[u8], &[u8]),
         to: (&[u8], &[u8]),
         over: Over,
-    ) -> Result<Option<Vec<u8>>, Errno> {
+    ) -> Result<Option<Gone>, Errno> {
         let how: &[u8] = match over {
             Over::Replace => b"",
             Over::Never => b"n",
             Over::Exchange => b"x",
         };
-        gone(self.run(&CHANGE, b"rename", &[from.0, from.1, to.0, to.1, how])?)
+        gone(self.run(&CHANGE, b"rename", &[from.0, from.1, to.0, to.1, how, &now()])?)
     }
 
     /// Sets an inode's mode, owner, group and time.
@@ -169,6 +199,19 @@ impl Catalog {
         let args: [&[u8]; 9] =
             [id, b"m", n[0].as_bytes(), b"u", n[1].as_bytes(), b"g", n[2].as_bytes(), b"mt", n[3].as_bytes()];
         self.run(&ASK, b"set", &args).map(drop)
+    }
+
+    /// Sets an inode's extended attributes, as [`super::xattrs`] writes them.
+    pub fn set_xattrs(&self, id: &[u8], xattrs: &[u8]) -> Result<(), Errno> {
+        self.run(&ASK, b"set", &[id, b"x", xattrs]).map(drop)
+    }
+
+    /// Whether a file still has a name.
+    pub fn exists(&self, id: &[u8]) -> Result<bool, Errno> {
+        match self.run(&ASK, b"exists", &[id])? {
+            Reply::Int(n) => Ok(n == 1),
+            _ => Err(malformed()),
+        }
     }
 
     /// A file's bytes are in their objects: its new length and time. Gives its new version.
@@ -213,11 +256,23 @@ fn malformed() -> Errno {
     Errno(libc::EIO)
 }
 
-fn gone(reply: Reply) -> Result<Option<Vec<u8>>, Errno> {
-    match reply {
-        Reply::Bytes(id) => Ok((!id.is_empty()).then_some(id)),
+fn gone(reply: Reply) -> Result<Option<Gone>, Errno> {
+    match &reply {
+        Reply::Bytes(none) if none.is_empty() => Ok(None),
+        Reply::List(two) => match &two[..] {
+            [Reply::Bytes(id), Reply::Bytes(len)] => {
+                let len = std::str::from_utf8(len).ok().and_then(|t| t.parse().ok()).ok_or_else(malformed)?;
+                Ok(Some(Gone { id: id.clone(), len }))
+            }
+            _ => Err(malformed()),
+        },
         _ => Err(malformed()),
     }
+}
+
+/// The time that a change of a directory's entries is noted with.
+fn now() -> Vec<u8> {
+    crate::sys::coarse_ns().to_string().into_bytes()
 }
 
 /// An inode as names.lua tells it.
@@ -237,6 +292,10 @@ fn inode(reply: &Reply) -> Result<Inode, Errno> {
             b"f" => Type::File,
             b"d" => Type::Dir,
             b"l" => Type::Link,
+            b"p" => Type::Fifo,
+            b"s" => Type::Socket,
+            b"c" => Type::Char,
+            b"b" => Type::Block,
             _ => return Err(malformed()),
         },
         mode: number(2)? as u32,
@@ -247,5 +306,6 @@ fn inode(reply: &Reply) -> Result<Inode, Errno> {
         mtime_ns: number(7)?,
         version: number(8)?,
         target: bytes(9)?.to_vec(),
+        xattrs: bytes(10)?.to_vec(),
     })
 }

@@ -181,7 +181,7 @@ fn on_a_node(node: &Node, step: &Step) -> Done {
             use std::os::unix::fs::PermissionsExt;
             node.look(name);
             code(std::fs::set_permissions(node.at(name), std::fs::Permissions::from_mode(*mode)))?;
-            own(node.names(|s| s.publish(name.as_bytes(), true)))
+            own(node.names(|s| s.publish(name.as_bytes(), true, false)))
         }
     }
 }
@@ -244,7 +244,7 @@ fn tree(node: &Node) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![String::new()];
     while let Some(prefix) = folders.pop() {
-        node.names(|s| s.look_into(prefix.as_bytes())).unwrap();
+        node.names(|s| s.look_into(prefix.as_bytes(), false)).unwrap();
         for entry in std::fs::read_dir(node.at(&prefix)).unwrap() {
             let entry = entry.unwrap();
             let name = format!("{prefix}{}", entry.file_name().to_str().unwrap());
