@@ -354,6 +354,10 @@ fn a_misspelt_variable_is_an_error_and_a_stranger_is_not() {
     assert!(message(&[("IRIS_MOUNTS", "/tmp")]).contains("did you mean `IRIS_MOUNT`?"));
     let config = load(&[("IRIS_SERVER_PASSWORD", "x")]).unwrap();
     assert_eq!(config.unknown, ["IRIS_SERVER_PASSWORD"]);
+    for name in ["IRIS_LIBRARY", "IRIS_MAPPER_PATH", "IRIS_STORES"] {
+        assert!(iris::config::VARIABLES.iter().any(|(known, _)| *known == name));
+        assert!(load(&[(name, "/nowhere")]).unwrap().unknown.is_empty(), "{name}");
+    }
 }
 
 #[test]

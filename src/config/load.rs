@@ -101,7 +101,8 @@ impl Config {
                         builder.mount_entry(text, site)?;
                     }
                 }
-                keys::CONFIG | keys::DISABLE | keys::LIBRARY | keys::MAPPER_PATH => {}
+                // Read where they matter.
+                name if keys::VARIABLES.iter().any(|(known, _)| *known == name) => {}
                 name => match keys::by_variable(name) {
                     Some(key) => builder.set(key, &v.value, site, Layer::Environment)?,
                     None => builder.unknown_variable(name, site)?,
