@@ -83,7 +83,7 @@ programs! {
     signals = alone("signals");
     dirs = alone("dirs");
     attributes = together("attributes");
-    scattered = alone("scattered");
+    scattered = Program { plain: true, ..alone("scattered") };
     large = alone("large");
     many_files = together("many_files");
     streams = alone("streams");

@@ -297,7 +297,18 @@ hooks! {
     }
 
     fn fallocate | fallocate64(fd: c_int, mode: c_int, at: off_t, len: off_t) -> c_int, real => {
-        changing(fd, || real(fd, mode, at, len))
+        let within = || match real(fd, mode, at, len) {
+            0 => Ok(()),
+            _ => Err(::engine::errno::Errno::last()),
+        };
+        if !concerns(fd) {
+            return real(fd, mode, at, len);
+        }
+        match ask(|| engine::fallocate(fd, mode, at, len, within)) {
+            Answer::Done(_) => 0,
+            Answer::Fail(e) => int(fail(e)),
+            Answer::Kernel => changing(fd, || real(fd, mode, at, len)),
+        }
     }
 
     fn posix_fallocate | posix_fallocate64(fd: c_int, at: off_t, len: off_t) -> c_int, real => {

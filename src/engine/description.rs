@@ -8,7 +8,7 @@ use crate::file::File;
 use crate::prefetch;
 use crate::spin::{Guard, Spin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 /// Descriptors above this number are left to the kernel entirely.
 pub const MOST: usize = 1 << 20;
@@ -16,6 +16,8 @@ pub const MOST: usize = 1 << 20;
 static TABLE: [AtomicPtr<Description>; MOST] = [const { AtomicPtr::new(std::ptr::null_mut()) }; MOST];
 /// One past the highest number ever entered.
 static TOP: AtomicUsize = AtomicUsize::new(0);
+/// How often a number has been entered.
+static ENTRIES: AtomicU64 = AtomicU64::new(0);
 /// Some description of this process has ever had its offset taken over.
 static TOOK_OFFSETS: AtomicBool = AtomicBool::new(false);
 static FREE: Spin<Vec<&'static Description>> = Spin::new(Vec::new());
@@ -106,6 +108,12 @@ pub fn known(fd: i32) -> bool {
     (fd as usize) < MOST && !TABLE[fd as usize].load(Ordering::Acquire).is_null()
 }
 
+/// Changes whenever a number is entered.
+#[inline]
+pub fn entries() -> u64 {
+    ENTRIES.load(Ordering::Acquire)
+}
+
 /// One above the highest number that has ever been in the table.
 pub fn above_all() -> i32 {
     TOP.load(Ordering::Acquire) as i32
@@ -156,6 +164,7 @@ pub fn enter(fd: i32, fill: impl FnOnce(&mut State)) {
     state.numbers.push(fd);
     fill(&mut state);
     drop(state);
+    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TABLE[fd as usize].store(std::ptr::from_ref(d).cast_mut(), Ordering::Release);
     TOP.fetch_max(fd as usize + 1, Ordering::AcqRel);
 }
@@ -167,6 +176,7 @@ pub fn alias(state: &mut State, old: i32, new: i32) {
     }
     let p = TABLE[old as usize].load(Ordering::Acquire);
     state.numbers.push(new);
+    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TABLE[new as usize].store(p, Ordering::Release);
     TOP.fetch_max(new as usize + 1, Ordering::AcqRel);
 }

@@ -9,6 +9,7 @@ use super::description::{self, Found, Mode, State, get};
 use super::state::{EXITING, Engine, engine};
 use crate::errno::Errno;
 use crate::file::{At, FARTHEST, File, Staged};
+use crate::home::resident::Anchor;
 use crate::prefetch;
 use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
@@ -492,6 +493,35 @@ pub fn ftruncate(fd: i32, len: i64) -> Answer {
         Standing::Broken(e) => Answer::Fail(e),
         _ => Answer::Kernel,
     }
+}
+
+/// fallocate in a mode that changes bytes: where they live in a store too, they are sent there. `real` makes the call.
+pub fn fallocate(fd: i32, mode: i32, at: i64, len: i64, real: impl FnOnce() -> Result<()>) -> Answer {
+    const MOVES: i32 = libc::FALLOC_FL_COLLAPSE_RANGE | libc::FALLOC_FL_INSERT_RANGE;
+    let (Ok(from), Ok(count)) = (u64::try_from(at), u64::try_from(len)) else { return Answer::Kernel };
+    if mode & !libc::FALLOC_FL_KEEP_SIZE == 0 || !engine().is_some_and(|e| e.stores) {
+        return Answer::Kernel;
+    }
+    let (Found::Yes(mut state), Some(engine)) = (get(fd), engine()) else { return Answer::Kernel };
+    let Standing::File(file) = attach::standing(engine, &mut state, fd) else { return Answer::Kernel };
+    let Some(resident) = file.resident() else { return Answer::Kernel };
+    state.ahead.forget();
+    answer(file.alone(|| {
+        let size = sys::fstat(fd)?.st_size as u64;
+        let end = match mode {
+            // What lies behind moves, and must be there to do so.
+            m if m & libc::FALLOC_FL_COLLAPSE_RANGE != 0 => size,
+            m if m & libc::FALLOC_FL_INSERT_RANGE != 0 => size.saturating_add(count),
+            m if m & libc::FALLOC_FL_KEEP_SIZE != 0 => size.min(from.saturating_add(count)),
+            _ => from.saturating_add(count),
+        };
+        let range = from..end.max(from);
+        if mode & MOVES != 0 {
+            resident.ensure(Anchor::here(fd), from..size.max(from))?;
+        }
+        let bytes = (range.end - range.start) as usize;
+        file.base_write(fd, range, || real().map(|()| bytes)).map(|_| 0)
+    }))
 }
 
 /// readv and preadv: as many reads as there are pieces, stopping at a short one.

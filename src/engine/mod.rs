@@ -447,6 +447,25 @@ pub fn ftruncate(fd: c_int, len: i64) -> Answer {
     io::ftruncate(fd, len)
 }
 
+/// fallocate(2) in a mode that changes bytes (punches, zeroes, moves): [`Answer::Kernel`] when it is like any other
+/// [`Touch::Change`]. `real` makes the call.
+pub fn fallocate(
+    fd: c_int,
+    mode: c_int,
+    at: i64,
+    len: i64,
+    real: impl FnOnce() -> Result<(), Errno>,
+) -> Answer {
+    io::fallocate(fd, mode, at, len, real)
+}
+
+/// How often a descriptor number got a file of ours. Who found a number unknown, and finds that this has changed since,
+/// may have been answered by the kernel about a file of ours.
+#[inline]
+pub fn entries() -> u64 {
+    description::entries()
+}
+
 /// Before the kernel does something else to an open file; see [`Touch`]. An error is the call's result.
 pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
     let mut d = match description::get(fd) {
