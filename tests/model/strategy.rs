@@ -252,15 +252,14 @@ fn decide_holes(mut script: Script) -> Script {
 }
 
 /// At the largest offset of a file system glibc's own streams do odd things, each kind of stream its own.
-fn decide_far(mut script: Script) -> Script {
-    if script.ops.iter().any(Op::is_stdio) {
-        script
-            .ops
-            .iter_mut()
-            .flat_map(|op| &mut op.args)
-            .filter(|a| FAR.contains(a))
-            .for_each(|a| *a = (*a).min(FAR[2]));
-    }
+fn decide_far(script: Script) -> Script {
+    if script.ops.iter().any(Op::is_stdio) { nearer(script) } else { script }
+}
+
+/// The script without the largest offsets of a file system.
+pub fn nearer(mut script: Script) -> Script {
+    let args = script.ops.iter_mut().flat_map(|op| &mut op.args);
+    args.filter(|a| FAR.contains(a)).for_each(|a| *a = (*a).min(FAR[2]));
     script
 }
 
