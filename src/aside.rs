@@ -6,13 +6,9 @@
 //! Linux keeps descriptors, and whose record locks they are, by table of descriptors; threads share one until they ask
 //! not to.
 
+use crate::own_thread::{STACK, is_ours, with_signals_blocked};
 use crate::sys;
-use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-thread_local! {
-    static OURS: Cell<bool> = const { Cell::new(false) };
-}
 
 /// The program has taken a record lock on some file.
 static LOCKS: AtomicBool = AtomicBool::new(false);
@@ -27,19 +23,14 @@ pub fn program_may_hold_locks() -> bool {
     LOCKS.load(Ordering::Acquire)
 }
 
-/// Says that the calling thread is one of Iris's own, which runs beside the program's.
-pub fn mark_thread() {
-    OURS.with(|o| o.set(true));
-}
-
 /// Runs `open`, which opens and closes a file of the program's, where that does not show.
 pub fn with_file<T: Send>(open: impl FnOnce() -> T + Send) -> T {
-    if OURS.with(Cell::get) || LOCKS.load(Ordering::Acquire) { run(open) } else { open() }
+    if is_ours() || LOCKS.load(Ordering::Acquire) { run(open) } else { open() }
 }
 
 /// Runs `open`, which opens and closes a file that the program cannot have open, where that does not show.
 pub fn with_number<T: Send>(open: impl FnOnce() -> T + Send) -> T {
-    if OURS.with(Cell::get) { run(open) } else { open() }
+    if is_ours() { run(open) } else { open() }
 }
 
 /// Runs `work` on a thread with an empty table of descriptors, and waits for it. Where there is no such thread to be
@@ -67,24 +58,4 @@ fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
         // The hook that called catches this one too, and answers EIO.
         (None, None) => std::panic::resume_unwind(Box::new("the work of another thread panicked")),
     }
-}
-
-/// Bytes of the stack of a thread of Iris's own.
-pub const STACK: usize = 256 * 1024;
-
-/// Runs `start`, which starts a thread, with all signals blocked, so that the program's handlers never run there.
-pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
-    // SAFETY: sigset_t is plain data, filled by sigfillset before use; the masks live on this stack frame.
-    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: as above.
-    let mut old: libc::sigset_t = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to locals.
-    unsafe {
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
-    }
-    let started = start();
-    // SAFETY: restores what was read above.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
-    started
 }

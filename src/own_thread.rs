@@ -1,7 +1,7 @@
 //! Threads of Iris's own inside a program. Owns how they start: with all signals blocked, so that the program's
 //! handlers never run on them, and known to the hooks, which serve none of their calls.
 
-use crate::aside;
+use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What marks a thread as Iris's own for the hooks (a `fn()`); 0 outside of the preload library.
@@ -12,8 +12,21 @@ pub fn set_adopt(mark: fn()) {
     ADOPT.store(mark as usize, Ordering::Release);
 }
 
+thread_local! {
+    static OURS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Bytes of the stack of a thread that does little at a time.
+pub const STACK: usize = 256 * 1024;
+
+/// Whether the calling thread is one of Iris's own, which runs beside the program's.
+pub fn is_ours() -> bool {
+    OURS.with(Cell::get)
+}
+
 /// Marks the calling thread as Iris's own.
 pub fn adopt() {
+    OURS.with(|o| o.set(true));
     let mark = ADOPT.load(Ordering::Acquire);
     if mark != 0 {
         // SAFETY: only `set_adopt` stores here, and it stores a fn().
@@ -24,7 +37,7 @@ pub fn adopt() {
 
 /// Starts a thread. Returns whether that worked.
 pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> bool {
-    aside::with_signals_blocked(|| {
+    with_signals_blocked(|| {
         std::thread::Builder::new()
             .name(name.into())
             .stack_size(stack)
@@ -34,4 +47,21 @@ pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> 
             })
             .is_ok()
     })
+}
+
+/// Runs `start`, which starts a thread, with all signals blocked, so that the program's handlers never run there.
+pub fn with_signals_blocked<T>(start: impl FnOnce() -> T) -> T {
+    // SAFETY: sigset_t is plain data, filled by sigfillset before use; the masks live on this stack frame.
+    let mut all: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let mut old: libc::sigset_t = unsafe { std::mem::zeroed() };
+    // SAFETY: both pointers are to locals.
+    unsafe {
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut old);
+    }
+    let started = start();
+    // SAFETY: restores what was read above.
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut()) };
+    started
 }

@@ -7,6 +7,7 @@ use super::state::Engine;
 use crate::errno::Errno;
 use crate::file::{Descriptor, File};
 use crate::home;
+use crate::log;
 use crate::namespace;
 use crate::report::{self, Bypass, Count};
 use crate::sys;
@@ -60,7 +61,7 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
         match resident {
             Ok(resident) => file.set_resident(resident),
             Err(e) => {
-                engine.log(1, || format!("{}: its control file: {e}", String::from_utf8_lossy(name)));
+                log::say(1, || format!("{}: its control file: {e}", String::from_utf8_lossy(name)));
                 return Standing::Broken(e);
             }
         }

@@ -2,9 +2,10 @@
 //! after and the thread; started on first need, gone after a fork.
 
 use super::state::{Engine, engine};
-use crate::aside;
 use crate::config::Settle;
 use crate::file::File;
+use crate::log;
+use crate::own_thread;
 use crate::report::{self, Count};
 use crate::spin::Spin;
 use rustix::thread::futex;
@@ -91,14 +92,11 @@ fn call() {
 
 /// Starts the thread.
 fn start() -> bool {
-    aside::with_signals_blocked(|| {
-        std::thread::Builder::new().name("iris-flush".into()).stack_size(aside::STACK).spawn(run).is_ok()
-    })
+    own_thread::spawn("iris-flush", own_thread::STACK, run)
 }
 
 fn run() {
     let Some(engine) = engine() else { return };
-    aside::mark_thread();
     let mut idle = 0;
     let pause_ms = (engine.config.tier0.flush_after_ms / 2).clamp(1, ROUND_MS);
     loop {
@@ -150,7 +148,7 @@ fn round(engine: &Engine) -> bool {
             if let Err(e) = flushed {
                 report::add(Count::FlushErrors, 1);
                 file.keep_error(e);
-                engine.log(1, || format!("flushing in the background: {e}; the bytes stay in Tier 0"));
+                log::say(1, || format!("flushing in the background: {e}; the bytes stay in Tier 0"));
             }
         } else {
             busy = true;

@@ -19,6 +19,7 @@ pub(crate) mod state;
 use crate::aside;
 use crate::errno::Errno;
 use crate::home::resident::Anchor;
+use crate::log;
 use crate::report::Bypass;
 use crate::sys;
 use crate::tier0::layout::REMOVED;
@@ -231,11 +232,7 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
             result = file.flush_closing();
             if let Err(e) = result {
                 report::add(report::Count::FlushErrors, 1);
-                if let Some(engine) = state::engine() {
-                    engine.log(1, || {
-                        format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`")
-                    });
-                }
+                log::say(1, || format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
             }
         }
         if result.is_ok() && file.resident().is_some() {
@@ -249,10 +246,8 @@ pub fn before_close(fd: c_int) -> Result<(), Errno> {
     // kernel has closed it, past the table already: it must find the bytes in the file.
     if !d.writable() && file.is_staged() {
         // Nobody has asked for this flush, so nobody is told of its failure.
-        if let Err(e) = file.flush()
-            && let Some(engine) = state::engine()
-        {
-            engine.log(2, || format!("closing a file that others have staged bytes for: {e}"));
+        if let Err(e) = file.flush() {
+            log::say(2, || format!("closing a file that others have staged bytes for: {e}"));
         }
     }
     file.remove_descriptor(fd);

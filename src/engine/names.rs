@@ -8,6 +8,7 @@ use crate::config::Settle;
 use crate::errno::Errno;
 use crate::home::resident::Anchor;
 use crate::home::{self, Home};
+use crate::log;
 use crate::report::Bypass;
 use crate::{file, namespace, report, sys};
 use std::ffi::{CStr, CString, c_int};
@@ -96,7 +97,7 @@ fn settle_as(engine: &Engine, id: (u64, u64), elsewhere: file::Elsewhere<'_>) ->
     match file::settle_by_name(pool, slot, elsewhere) {
         (_, file::ByName::Failed(e)) => Err(e),
         (name, file::ByName::Damaged) => {
-            engine.log(1, || damaged(&name));
+            log::say(1, || damaged(&name));
             Err(Errno(libc::EIO))
         }
         (

@@ -5,6 +5,7 @@ use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
 use super::{Touch, attach, background, holds, names, touch};
 use crate::home::{self, service};
+use crate::log;
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -139,7 +140,7 @@ fn flush_all(engine: &state::Engine) {
     for file in engine.files() {
         if let Err(e) = file.flush().and_then(|()| file.settle_leaving()) {
             report::add(report::Count::FlushErrors, 1);
-            engine.log(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
+            log::say(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
         }
     }
 }

@@ -126,7 +126,7 @@ impl Place {
     fn tell(&self, engine: &Engine, e: Errno) {
         if matches!(e.0, libc::ETIMEDOUT | libc::EACCES | libc::ENOSPC | libc::EIO | libc::EAGAIN) {
             let name = String::from_utf8_lossy(&self.name);
-            engine.log(1, || {
+            log::say(1, || {
                 format!("{name}: its names are in a store that cannot be asked ({e}); see the line before; when it \
                      answers again, so does the mount")
             });

@@ -4,9 +4,9 @@
 use crate::config::{Config, Consistency, Environment, Mount};
 use crate::errno::Errno;
 use crate::file::{Descriptor, File, Resources};
+use crate::log;
 use crate::report;
 use crate::spin::Spin;
-use crate::sys;
 use crate::tier0::pool::{self, Pool, PoolError, PoolSettings};
 use std::collections::BTreeMap;
 use std::ffi::CString;
@@ -58,7 +58,7 @@ pub fn start() -> bool {
         Err(e) => {
             // The one thing said without being asked: a job that runs without Iris because of a mistake in
             // its settings must not do so silently.
-            complain(&format!("iris: {e}\niris: this process runs without Iris\n"));
+            log::complain(&format!("iris: {e}\niris: this process runs without Iris\n"));
             return false;
         }
     };
@@ -68,7 +68,7 @@ pub fn start() -> bool {
         return false;
     }
     let report = config.report.as_ref().and_then(|p| CString::new(p.as_os_str().as_bytes()).ok());
-    crate::log::set_level(config.log);
+    log::set_level(config.log);
     super::homes::install(&config);
     let reads_ahead = config.mounts.iter().any(|m| m.consistency != Consistency::Posix);
     let engine = Box::leak(Box::new(Engine {
@@ -89,20 +89,7 @@ pub fn start() -> bool {
     true
 }
 
-/// Writes to standard error.
-pub fn complain(text: &str) {
-    // SAFETY: the string is readable for its length. If standard error is closed, nobody can be told.
-    let _ = unsafe { sys::write(2, text.as_ptr(), text.len()) };
-}
-
 impl Engine {
-    /// Says something at a level of `IRIS_LOG`: 1 errors … 4 each decision.
-    pub fn log(&self, level: u8, text: impl FnOnce() -> String) {
-        if self.config.log >= level {
-            complain(&format!("iris[{}]: {}\n", sys::pid(), text()));
-        }
-    }
-
     /// Tier 0, made on first use. `None`: there is none to be had, and the kernel serves everything.
     #[inline]
     pub fn pool(&self) -> Option<&'static Pool> {
@@ -128,7 +115,7 @@ impl Engine {
                 }
                 if self.pool_state.swap(NONE, Ordering::AcqRel) != NONE {
                     report::bypassed(report::Bypass::NoTier0);
-                    self.log(1, || format!("{e}; everything goes straight to the files"));
+                    log::say(1, || format!("{e}; everything goes straight to the files"));
                 }
                 return None;
             }

@@ -20,6 +20,7 @@ pub mod turn;
 mod xattrs;
 
 use crate::errno::Errno;
+use crate::log;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
@@ -160,7 +161,7 @@ impl Home {
             map.remove(At { store: &*store, turn: &turn }, gone.len).map_err(|e| told(&e))
         };
         if let Err(e) = service::call(cut).and_then(|r| r) {
-            crate::log::say(1, || {
+            log::say(1, || {
                 format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
             });
         }
@@ -282,14 +283,14 @@ impl Home {
                 }
             };
             if let Err(e) = service::call(remove).and_then(|r| r) {
-                crate::log::say(1, || {
+                log::say(1, || {
                     format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
                 });
                 return;
             }
         }
         if let Err(e) = control.remove() {
-            crate::log::say(2, || format!("removing a control file: {e}"));
+            log::say(2, || format!("removing a control file: {e}"));
         }
     }
 
@@ -335,7 +336,7 @@ impl Home {
             && st.st_blocks as u64 * 512 > quarter
             && let Err(e) = file.evict(own, keep, st.st_blocks as u64 * 512 - quarter)
         {
-            crate::log::say(2, || format!("giving room back: {e}"));
+            log::say(2, || format!("giving room back: {e}"));
         }
     }
 }
@@ -425,7 +426,7 @@ pub fn id_text(id: [u64; 2]) -> Vec<u8> {
 
 /// A store's failure as an error number, after it was told to the log.
 fn failed(e: &StoreError) -> Errno {
-    crate::log::say(1, || e.to_string());
+    log::say(1, || e.to_string());
     match e.kind {
         // An object that should be there is not: no name is missing.
         Kind::NotFound | Kind::Precondition => Errno(libc::EIO),
@@ -435,7 +436,7 @@ fn failed(e: &StoreError) -> Errno {
 
 /// A failure of a file's map as an error number, after it was told to the log.
 fn told(e: &map::MapError) -> Errno {
-    crate::log::say(1, || e.to_string());
+    log::say(1, || e.to_string());
     Errno(e.errno())
 }
 

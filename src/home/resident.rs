@@ -15,6 +15,7 @@ use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NAMELESS, NO_CUT, SE
 use super::map::{At, Map};
 use super::{Home, ServiceFd, failed, service, told};
 use crate::errno::Errno;
+use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
@@ -258,7 +259,7 @@ impl Resident {
         match store.one(Request::Get { key: &key, offset: range.start, into: &mut *into }) {
             Ok(Outcome::Read(n)) if n >= into.len() => Ok(()),
             Ok(Outcome::Read(_)) => {
-                crate::log::say(1, || {
+                log::say(1, || {
                     format!(
                         "{}: object \"{}\": shorter than it was when the file was looked up: another client has \
                          replaced it; close and open the file again",
@@ -366,9 +367,7 @@ impl Resident {
         let me = self.clone();
         service::later(move || {
             if let Err(e) = me.settle_here(&own) {
-                crate::log::say(1, || {
-                    format!("sending a file home in the background: {e}; it is tried again")
-                });
+                log::say(1, || format!("sending a file home in the background: {e}; it is tried again"));
             }
         })
     }

@@ -4,6 +4,7 @@
 
 use super::failed;
 use crate::errno::Errno;
+use crate::log;
 use iris_store::{Reply, Script, Store};
 use std::sync::Arc;
 
@@ -250,9 +251,7 @@ fn refusal(name: &[u8]) -> Errno {
 
 /// The store's answer is none of those that the script gives: another layout, or a foreign key.
 fn malformed() -> Errno {
-    crate::log::say(1, || {
-        "the names of a home in its store are not as this version of Iris writes them".into()
-    });
+    log::say(1, || "the names of a home in its store are not as this version of Iris writes them".into());
     Errno(libc::EIO)
 }
 

@@ -155,7 +155,7 @@ impl Resident {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(e) => {
-                    crate::log::say(2, || {
+                    log::say(2, || {
                         format!("tidying the objects of a file up: {e}; it is tried again")
                     });
                     break;
