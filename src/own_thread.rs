@@ -4,11 +4,11 @@
 use std::cell::Cell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What marks a thread as Iris's own for the hooks (a `fn()`); 0 outside of the preload library.
+/// What tells the hooks whether a thread is Iris's own (a `fn(bool)`); 0 outside of the preload library.
 static ADOPT: AtomicUsize = AtomicUsize::new(0);
 
-/// Tells what marks the calling thread as Iris's own, so that no hook serves its calls.
-pub fn set_adopt(mark: fn()) {
+/// Tells what marks the calling thread as Iris's own, so that no hook serves its calls, or as the program's again.
+pub fn set_adopt(mark: fn(bool)) {
     ADOPT.store(mark as usize, Ordering::Release);
 }
 
@@ -26,12 +26,16 @@ pub fn is_ours() -> bool {
 
 /// Marks the calling thread as Iris's own.
 pub fn adopt() {
-    OURS.with(|o| o.set(true));
+    mark(true);
+}
+
+fn mark(ours: bool) {
+    OURS.with(|o| o.set(ours));
     let mark = ADOPT.load(Ordering::Acquire);
     if mark != 0 {
-        // SAFETY: only `set_adopt` stores here, and it stores a fn().
-        let mark: fn() = unsafe { std::mem::transmute::<usize, fn()>(mark) };
-        mark();
+        // SAFETY: only `set_adopt` stores here, and it stores a fn(bool).
+        let mark: fn(bool) = unsafe { std::mem::transmute::<usize, fn(bool)>(mark) };
+        mark(ours);
     }
 }
 
@@ -42,8 +46,10 @@ pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> 
             .name(name.into())
             .stack_size(stack)
             .spawn(move || {
-                adopt();
+                mark(true);
                 body();
+                // The last thread of a process runs the program's own work at exit.
+                mark(false);
             })
             .is_ok()
     })

@@ -44,10 +44,10 @@ pub fn concerns(fd: c_int) -> bool {
     mounted() && ::engine::engine::knows(fd) && live()
 }
 
-/// Marks this thread as Iris's own for good: hooks that it reaches go to the kernel.
-pub fn adopt() {
-    // SAFETY: this thread's own depth.
-    unsafe { depth().write_volatile(*depth() + 1) };
+/// Marks this thread as Iris's own, so that hooks that it reaches go to the kernel, or as one of the program's again.
+pub fn adopt(ours: bool) {
+    // SAFETY: this thread's own depth, which was raised before it is lowered.
+    unsafe { depth().write_volatile(if ours { *depth() + 1 } else { *depth() - 1 }) };
 }
 
 /// Whether a name comes from the program, be it in a vfork child, and not from inside Iris.

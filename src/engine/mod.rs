@@ -72,8 +72,8 @@ pub fn init() -> bool {
     state::start()
 }
 
-/// Tells what marks the calling thread as one of Iris's own, which no hook serves. Before [`init`].
-pub fn set_adopt(mark: fn()) {
+/// Tells what marks the calling thread as one of Iris's own, which no hook serves, or not any more. Before [`init`].
+pub fn set_adopt(mark: fn(bool)) {
     crate::own_thread::set_adopt(mark);
 }
 
