@@ -13,6 +13,7 @@ use crate::home::catalog::{Gone, Over};
 use crate::home::shadow::{STALE, Shadow};
 use crate::home::turn::Held;
 use crate::home::{self, Home};
+use crate::log;
 use crate::namespace::names::{self, Asked, Room};
 use crate::sys;
 use rustix::fs::{Access, AtFlags, CWD, Stat};
@@ -119,16 +120,18 @@ impl Place {
         engine: &Engine,
         f: impl FnOnce(&Shadow<'_>) -> Result<T, Errno> + Send,
     ) -> Result<T, Errno> {
-        with(engine, self.home, true, f).inspect_err(|e| self.tell(engine, *e))
+        with(engine, self.home, true, f).inspect_err(|e| self.tell(*e))
     }
 
     /// Says in the log what cannot be done about which name. (The store's own message says which server.)
-    fn tell(&self, engine: &Engine, e: Errno) {
+    fn tell(&self, e: Errno) {
         if matches!(e.0, libc::ETIMEDOUT | libc::EACCES | libc::ENOSPC | libc::EIO | libc::EAGAIN) {
             let name = String::from_utf8_lossy(&self.name);
             log::say(1, || {
-                format!("{name}: its names are in a store that cannot be asked ({e}); see the line before; when it \
-                     answers again, so does the mount")
+                format!(
+                    "{name}: its names are in a store that cannot be asked ({e}); see the line before; when it \
+                     answers again, so does the mount"
+                )
             });
         }
     }
@@ -184,7 +187,7 @@ fn looked(place: &Place, depth: Depth) -> Result<(), Errno> {
             place.with(engine, look)
         }
         Err(e) => {
-            place.tell(engine, e);
+            place.tell(e);
             Err(e)
         }
         Ok(()) => Ok(()),

@@ -7,6 +7,7 @@ use crate::file::{Descriptor, File, Resources};
 use crate::log;
 use crate::report;
 use crate::spin::Spin;
+use crate::sys;
 use crate::tier0::pool::{self, Pool, PoolError, PoolSettings};
 use std::collections::BTreeMap;
 use std::ffi::CString;

@@ -161,9 +161,7 @@ impl Home {
             map.remove(At { store: &*store, turn: &turn }, gone.len).map_err(|e| told(&e))
         };
         if let Err(e) = service::call(cut).and_then(|r| r) {
-            log::say(1, || {
-                format!("deleting the objects of a removed file: {e}; `iris fsck` finds them")
-            });
+            log::say(1, || format!("deleting the objects of a removed file: {e}; `iris fsck` finds them"));
         }
     }
 

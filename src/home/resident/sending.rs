@@ -6,6 +6,7 @@ use crate::errno::Errno;
 use crate::home::control::{Bit, CHANGED, GRANULE, NO_CUT, SENDING, UNLINKED, WILD};
 use crate::home::map::{At, Map};
 use crate::home::{SMALL_OBJECT, ServiceFd, attributes, failed, service, told};
+use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use iris_store::{Condition, Outcome, Part, Request, Source, Store};
@@ -155,9 +156,7 @@ impl Resident {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(e) => {
-                    log::say(2, || {
-                        format!("tidying the objects of a file up: {e}; it is tried again")
-                    });
+                    log::say(2, || format!("tidying the objects of a file up: {e}; it is tried again"));
                     break;
                 }
             }
