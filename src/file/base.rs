@@ -46,6 +46,23 @@ impl File {
         write_base(self.resident(), fd, range, write)
     }
 
+    /// Runs `write`, which writes `len` bytes to the base at `at`, or else at the kernel's offset of `fd`.
+    #[inline]
+    pub fn base_write_at(
+        &self,
+        fd: i32,
+        at: Option<u64>,
+        len: usize,
+        write: impl FnOnce() -> Result<usize, Errno>,
+    ) -> Result<usize, Errno> {
+        if self.resident().is_none() {
+            // Where it is matters to nobody else, and to ask costs a system call.
+            return write();
+        }
+        let from = at.map_or_else(|| sys::tell(fd), Ok)?;
+        self.base_write(fd, from..from + len as u64, write)
+    }
+
     /// Runs `write`, which appends `len` bytes to the base. Nobody else may write to it meanwhile.
     pub fn base_append(
         &self,
