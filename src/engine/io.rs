@@ -178,10 +178,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
     {
         state.small_writes += 1;
-        // A write behind the end of the file is not its last.
-        let leaves_a_gap =
-            || at.is_some_and(|at| at > 0 && sys::fstat(fd).is_ok_and(|st| at > st.st_size as u64));
-        if state.small_writes > engine.config.tier0.warm_up || appends || leaves_a_gap() {
+        if state.small_writes > engine.config.tier0.warm_up || appends {
             match attach::unstageable(engine, &state) {
                 None if attach::take_offset(&mut state, fd) => {
                     // SAFETY: by this function's contract.
