@@ -193,6 +193,13 @@ int main(int argc, char **argv) {
                 answer(-1);
             else
                 printf("%ld %lx\n", len, sum);
+        } else if (!strcmp(verb, "writefd")) { /* NUMBER OFFSET LETTER : 3000 bytes */
+            answer(pwrite(open_files[atol(a)], data, 3000, n));
+        } else if (!strcmp(verb, "syncfd")) {
+            answer(fsync(open_files[atol(a)]));
+        } else if (!strcmp(verb, "durable")) { /* NAME OFFSET LETTER : 3000 bytes by O_SYNC, left open as number 7 */
+            open_files[7] = open(at(a, 0), O_CREAT | O_RDWR | O_SYNC, 0644);
+            answer(open_files[7] < 0 ? -1 : pwrite(open_files[7], data, 3000, n));
         } else if (!strcmp(verb, "close")) {
             answer(close(open_files[n]));
             open_files[n] = -1;

@@ -1,21 +1,8 @@
-/* syscall() and dprintf mixed with the named functions; real system call instructions too. */
+/* syscall() and dprintf mixed with the named functions. (System call instructions of a program's own: naked.c.) */
 #include "common.h"
 #include <linux/io_uring.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
-
-/* No libc in between: nothing can see these but the kernel. */
-static long naked(long n, long a, long b, long c, long d)
-{
-    long r;
-    register long r10 __asm__("r10") = d;
-    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10) : "rcx", "r11", "memory");
-    if (r < 0 && r > -4096) {
-        errno = (int)-r;
-        return -1;
-    }
-    return r;
-}
 
 static int uring_once(int fd, int op, void *buf, unsigned len, off_t at, int *res)
 {
@@ -132,18 +119,6 @@ int main(int argc, char **argv)
     CONTENT(fd);
     R(close(fd));
     FILE_IS("d");
-
-    /* instructions of our own: served after an fsync, as any program that mixes both must do */
-    fd = F(open(P("n"), O_CREAT | O_RDWR, 0644));
-    R(write(fd, "named", 5));
-    R(fsync(fd));
-    R(naked(SYS_pread64, fd, (long)b, 5, 0));
-    say("%.5s\n", b);
-    R(naked(SYS_pwrite64, fd, (long)"naked", 5, 20));
-    R(pread(fd, b, 25, 0));
-    say("%016lx\n", (unsigned long)hash(b, 25));
-    R(close(fd));
-    FILE_IS("n");
 
     /* io_uring by raw calls */
     fd = F(open(P("u"), O_CREAT | O_RDWR, 0644));

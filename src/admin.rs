@@ -33,7 +33,18 @@ pub struct StagedFile {
     pub damaged: bool,
 }
 
-/// What Tier 0 holds.
+/// A file of which its store lacks something.
+#[derive(Clone, Debug)]
+pub struct UnsentFile {
+    /// Its name.
+    pub path: PathBuf,
+    /// Bytes that the store lacks, to the granule.
+    pub bytes: u64,
+    /// A process that has it open; 0 for none.
+    pub writer: u32,
+}
+
+/// What Tier 0 holds, and what stores lack.
 #[derive(Clone, Debug)]
 pub struct Status {
     /// The pool file; `None` when there is no pool yet.
@@ -44,6 +55,10 @@ pub struct Status {
     pub storage: (u64, u64),
     /// Staged files, oldest first.
     pub files: Vec<StagedFile>,
+    /// Files whose bytes have left Tier 0, but are not in their store yet.
+    pub unsent: Vec<UnsentFile>,
+    /// Homes of which that could not be told: the root of their anchors, and the number of the error.
+    pub untold: Vec<(PathBuf, i32)>,
 }
 
 /// What draining did with one file.
@@ -136,8 +151,10 @@ fn look(pool: &Pool, number: u32) -> StagedFile {
 
 /// What Tier 0 holds now.
 pub fn status(config: &Config) -> Result<Status, PoolError> {
+    let (unsent, untold) = unsent(config);
     let Some(pool) = Pool::open_existing(&settings(config))? else {
-        return Ok(Status { pool: None, memory: (0, 0), storage: (0, 0), files: Vec::new() });
+        let (memory, storage) = ((0, 0), (0, 0));
+        return Ok(Status { pool: None, memory, storage, files: Vec::new(), unsent, untold });
     };
     let (memory_used, storage_used) = pool.blocks_used();
     let geometry = pool.geometry();
@@ -149,7 +166,27 @@ pub fn status(config: &Config) -> Result<Status, PoolError> {
         storage: (bytes(storage_used), bytes(geometry.blocks - geometry.memory_blocks)),
         pool: Some(pool.path().to_owned()),
         files,
+        unsent,
+        untold,
     })
+}
+
+/// What the stores of the configuration's mounts lack, by the names that programs know.
+fn unsent(config: &Config) -> (Vec<UnsentFile>, Vec<(PathBuf, i32)>) {
+    let (mut files, mut untold) = (Vec::new(), Vec::new());
+    for home in homes_of(config) {
+        let tree = path_of(home.tree().to_vec());
+        let root = config.mounts.iter().find(|m| m.shadow.as_deref() == Some(home.tree()));
+        let root = root.map_or_else(|| tree.clone(), |m| path_of(m.root.clone()));
+        match home.unsent() {
+            Err(e) => untold.push((tree, e.0)),
+            Ok(left) => files.extend(left.into_iter().map(|f| {
+                let below = f.anchor.strip_prefix(&tree).map(|rest| root.join(rest));
+                UnsentFile { path: below.unwrap_or(f.anchor), bytes: f.bytes, writer: f.pid }
+            })),
+        }
+    }
+    (files, untold)
 }
 
 /// Where a file may be that is not at `path` any more: the mounts, and without any the nearest folder that there is.

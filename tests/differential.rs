@@ -69,10 +69,12 @@ programs! {
     fallocate = alone("fallocate");
     locks = together("locks");
     sync_calls = alone("sync_calls");
-    raw_syscalls = Program { plain: true, ..alone("raw_syscalls") };
+    raw_syscalls = alone("raw_syscalls");
+    naked = Program { plain: true, ..alone("naked") };
     other_doors = together("other_doors");
     special_open = alone("special_open");
-    errors = Program { plain: true, ..together("errors") };
+    errors = together("errors");
+    rights = Program { plain: true, ..together("rights") };
     bad_buffers = alone("bad_buffers");
     stdio_modes = alone("stdio_modes");
     stdio_text = alone("stdio_text");
@@ -83,7 +85,7 @@ programs! {
     signals = alone("signals");
     dirs = alone("dirs");
     attributes = together("attributes");
-    scattered = Program { plain: true, ..alone("scattered") };
+    scattered = alone("scattered");
     large = alone("large");
     many_files = together("many_files");
     streams = alone("streams");

@@ -283,6 +283,38 @@ fn programs_on_one_node_leave_another_what_they_would_leave_a_directory() {
 }
 
 #[test]
+fn what_another_node_has_sent_is_not_hidden_by_what_this_one_sends_next() {
+    let servers = Servers::up(&[]);
+    let home = home_on(&servers, "");
+    let nodes = [Node::new(&home), Node::new(&home)];
+    let mut players = [nodes[0].player(), nodes[1].player()];
+    // Longer than a granule, so that each changes one that the other has whole.
+    for at in ["0", "100000", "200000"] {
+        assert_eq!(players[0].ask(&format!("write f {at} 1")), "3000");
+    }
+    assert_eq!(players[0].ask("open f 0"), "0");
+    players[0].ask("readfd - 0");
+    assert_eq!(players[1].ask("write f 0 2"), "3000");
+    assert_eq!(players[0].ask("writefd 0 200000 3"), "3000");
+    assert_eq!(players[0].ask("syncfd 0"), "0");
+    let expected = players[1].ask("tree");
+    assert_eq!(players[0].ask("tree"), expected, "{}", nodes[0].said());
+    assert_eq!(players[0].ask("readfd - 0"), players[1].ask("read f"));
+}
+
+#[test]
+fn a_synchronous_write_is_seen_before_its_file_is_closed() {
+    let servers = Servers::up(&[]);
+    let home = home_on(&servers, "");
+    let nodes = [Node::new(&home), Node::new(&home)];
+    let mut players = [nodes[0].player(), nodes[1].player()];
+    assert_eq!(players[0].ask("durable f 1000 1"), "3000");
+    let expected = players[0].ask("read f");
+    assert!(expected.starts_with("4000 "), "{expected}");
+    assert_eq!(players[1].ask("read f"), expected, "{}", nodes[1].said());
+}
+
+#[test]
 fn what_was_synced_outlives_a_killed_server() {
     let servers = Servers::up(&["--appendonly"]);
     let home = home_on(&servers, "&deadline_ms=60000");

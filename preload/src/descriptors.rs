@@ -173,10 +173,14 @@ pub fn requesting(fd: c_int, request: c_ulong, argument: usize, real: impl Fn() 
         FICLONERANGE if argument > 0xffff => Some(unsafe { *(argument as *const i64) } as c_int),
         _ => None,
     };
-    if let Some(source) = source
-        && let Err(e) = tell(|| engine::touch(source, Touch::Change))
-    {
-        return int(fail(e));
+    if let Some(source) = source {
+        // Extents that a store has are not the file system's to share: programs then copy.
+        if [source, fd].into_iter().any(|fd| inside(|| engine::is_stored(fd)).unwrap_or(false)) {
+            return int(fail(Errno(libc::EOPNOTSUPP)));
+        }
+        if let Err(e) = tell(|| engine::touch(source, Touch::Look)) {
+            return int(fail(e));
+        }
     }
     match tell(|| engine::touch(fd, Touch::Change)) {
         Ok(()) => real(),

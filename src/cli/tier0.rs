@@ -80,6 +80,18 @@ fn status_json(config: &Config, status: &Status) -> String {
                    "writer_alive": f.writer_alive, "error": f.error, "damaged": f.damaged})
         })
         .collect();
+    let unsent: Vec<_> = status
+        .unsent
+        .iter()
+        .map(|f| json!({"path": f.path.display().to_string(), "bytes": f.bytes, "writer": f.writer}))
+        .collect();
+    let untold: Vec<_> = status
+        .untold
+        .iter()
+        .map(|(tree, e)| {
+            json!({"anchors": tree.display().to_string(), "error": io::Error::from_raw_os_error(*e).to_string()})
+        })
+        .collect();
     let value = json!({
         "mounts": mounts,
         "tier0": {
@@ -91,6 +103,9 @@ fn status_json(config: &Config, status: &Status) -> String {
         "staged_bytes": total(status),
         "oldest_ms": status.files.iter().map(|f| f.age_ms).max(),
         "files": files,
+        "unsent_files": status.unsent.len(),
+        "unsent": unsent,
+        "untold": untold,
     });
     format!("{value:#}\n")
 }
@@ -148,10 +163,27 @@ fn status_text(config: &Config, status: &Status) -> String {
             state(file)
         );
     }
-    if status.files.iter().any(|f| !f.writer_alive) {
+    unsent_text(status, &mut text);
+    let left = status.files.iter().any(|f| !f.writer_alive) || status.unsent.iter().any(|f| f.writer == 0);
+    if left {
         text.push_str("`iris drain` takes home what processes that ended have left.\n");
     }
     text
+}
+
+fn unsent_text(status: &Status, text: &mut String) {
+    if !status.unsent.is_empty() {
+        let bytes = status.unsent.iter().map(|f| f.bytes).sum();
+        let _ = writeln!(text, "Not in their stores yet: {} in {}", human(bytes), count(status.unsent.len()));
+    }
+    for file in &status.unsent {
+        let whose = if file.writer == 0 { "open nowhere".into() } else { format!("process {}", file.writer) };
+        let _ = writeln!(text, "  {} {}, {whose}", name(&file.path), human(file.bytes));
+    }
+    for (tree, e) in &status.untold {
+        let why = io::Error::from_raw_os_error(*e);
+        let _ = writeln!(text, "{}: what its store lacks cannot be told: {why}", tree.display());
+    }
 }
 
 fn state(file: &StagedFile) -> String {

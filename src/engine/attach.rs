@@ -60,6 +60,8 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
             engine.pool().ok_or(Errno(libc::EAGAIN)).and_then(|pool| home.resident(fd, pool, true));
         match resident {
             Ok(resident) => file.set_resident(resident),
+            // Of another file system, mounted in the tree.
+            Err(Errno(libc::EXDEV)) => {}
             Err(e) => {
                 log::say(1, || format!("{}: its control file: {e}", String::from_utf8_lossy(name)));
                 return Standing::Broken(e);

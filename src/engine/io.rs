@@ -209,7 +209,12 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
         report::add(Count::BaseWrites, 1);
         report::add(Count::BaseBytes, n as u64);
     }
-    answer(written)
+    answer(written.and_then(|n| durable(&state, &file, fd).map(|()| n)))
+}
+
+/// After a write to the base: where each must be durable by itself (O_SYNC), a store has to have it too.
+fn durable(state: &State, file: &File, fd: i32) -> Result<()> {
+    if state.flags & libc::O_DSYNC == 0 { Ok(()) } else { file.settle(fd) }
 }
 
 /// read, and pread when `at` is given.
@@ -607,7 +612,7 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         report::add(Count::BaseWrites, 1);
         report::add(Count::BaseBytes, n as u64);
     }
-    answer(written)
+    answer(written.and_then(|n| durable(&state, &file, fd).map(|()| n)))
 }
 
 /// # Safety

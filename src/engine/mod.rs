@@ -128,7 +128,7 @@ fn attach_at_once(engine: &'static state::Engine, fd: c_int, emptied: bool) {
         && let Some(resident) = file.resident()
         && emptied
         && d.writable()
-        && let Err(e) = resident.emptied()
+        && let Err(e) = resident.emptied(fd)
     {
         file.keep_error(e);
     }
@@ -461,6 +461,17 @@ pub fn entries() -> u64 {
     description::entries()
 }
 
+/// Whether the bytes of an open file live in a store, so that its anchor may lack them.
+pub fn is_stored(fd: c_int) -> bool {
+    let Some(engine) = state::engine().filter(|e| e.stores) else { return false };
+    match description::get(fd) {
+        Found::Yes(mut d) => {
+            matches!(attach::standing(engine, &mut d, fd), attach::Standing::File(f) if f.resident().is_some())
+        }
+        _ => false,
+    }
+}
+
 /// Before the kernel does something else to an open file; see [`Touch`]. An error is the call's result.
 pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
     let mut d = match description::get(fd) {
@@ -493,7 +504,8 @@ pub fn touch(fd: c_int, what: Touch) -> Result<(), Errno> {
             d.ahead.forget();
             let flushed = file.flush();
             file.base_changed();
-            if let Some(resident) = file.resident() {
+            // What a reader may change (modes, times) is no business of the store's objects.
+            if let Some(resident) = file.resident().filter(|_| d.writable()) {
                 resident.changed();
             }
             rights_are_the_kernels(flushed)

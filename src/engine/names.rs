@@ -52,8 +52,11 @@ pub fn truncate(path: &CStr, len: i64) -> Result<bool, Errno> {
         if st.st_mode & libc::S_IFMT != libc::S_IFREG {
             return Ok(false);
         }
-        let resident = home.resident(fd.raw(), pool, false)?;
-        resident.truncating(len as u64, || sys::ftruncate(fd.raw(), len as u64))?;
+        let resident = match home.resident(fd.raw(), pool, false) {
+            Err(Errno(libc::EXDEV)) => return Ok(false),
+            other => other?,
+        };
+        resident.truncating(fd.raw(), len as u64, || sys::ftruncate(fd.raw(), len as u64))?;
         // Whoever has it open sends it when he closes it.
         if at_once && !resident.control().is_open() {
             resident.settle(Anchor::here(fd.raw()))?;

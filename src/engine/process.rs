@@ -33,8 +33,8 @@ pub fn before_fork() {
     home::lock();
 }
 
-/// At the start of the program: the files of shared homes that it was given open (a shell's redirections) are known from
-/// the first, since the last close sends them home, for other nodes to see. Whoever gave them has said that the kernel
+/// At the start of the program: the files of homes on stores that it was given open (a shell's redirections) are known from
+/// the first, since the last close sends them home. Whoever gave them has said that the kernel
 /// writes to them where no hook sees it. Their descriptions are shared with other processes.
 pub fn inherited() {
     let Some(engine) = state::engine() else { return };
@@ -43,8 +43,7 @@ pub fn inherited() {
     }
     sys::each_descriptor(|fd| {
         let mut buf = [0u8; 4096];
-        if !sys::name_of(fd, &mut buf).is_ok_and(|name| crate::home::of(name).is_some_and(|h| h.is_shared()))
-        {
+        if !sys::name_of(fd, &mut buf).is_ok_and(|name| crate::home::of(name).is_some()) {
             return;
         }
         let Ok(flags) = sys::status_flags(fd) else { return };

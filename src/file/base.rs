@@ -81,7 +81,7 @@ impl File {
     pub fn base_cut(&self, fd: i32, len: u64) -> Result<(), Errno> {
         match self.resident() {
             None => sys::ftruncate(fd, len),
-            Some(r) => r.truncating(len, || sys::ftruncate(fd, len)),
+            Some(r) => r.truncating(fd, len, || sys::ftruncate(fd, len)),
         }
     }
 

@@ -383,7 +383,10 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
             None => elsewhere(id).map_or(Ok(None), open)?.ok_or(ByName::Gone)?,
         };
         let resident = match home::of(&name) {
-            Some(home) => Some(home.resident(fd.raw(), pool, false).map_err(ByName::Failed)?),
+            Some(home) => match home.resident(fd.raw(), pool, false) {
+                Err(Errno(libc::EXDEV)) => None,
+                other => Some(other.map_err(ByName::Failed)?),
+            },
             None => None,
         };
         let mut writer = Writer { fd: fd.raw(), flags: 0, own: None, resident, scatters: Scatters::No };

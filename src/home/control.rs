@@ -246,7 +246,7 @@ impl Control {
             head.born.store(born, Ordering::Relaxed);
             head.cut_at.store(NO_CUT, Ordering::Relaxed);
             head.cutting.store(NO_CUT, Ordering::Relaxed);
-            head.flags.store(CHANGED, Ordering::Relaxed);
+            head.flags.store(0, Ordering::Relaxed);
             head.id[0].store(fresh[0], Ordering::Relaxed);
             head.id[1].store(fresh[1], Ordering::Relaxed);
             head.magic.store(MAGIC, Ordering::Release);
@@ -328,6 +328,11 @@ impl Control {
         let magic = u64::from_ne_bytes(*head.first_chunk()?);
         let flags = u32::from_ne_bytes(*head.last_chunk()?);
         (n == head.len() && magic == MAGIC).then_some(flags)
+    }
+
+    /// The file system that it lies on, and so does its anchor.
+    pub fn device(&self) -> u64 {
+        self.file.0
     }
 
     /// The anchor's inode number.
@@ -582,6 +587,16 @@ impl Control {
             let again = words[Bit::Again as usize].load(Ordering::Acquire);
             words[Bit::Dirty as usize].fetch_and(!(mask & !again), Ordering::AcqRel);
         });
+    }
+
+    /// Bytes of a file of `len` bytes that lie in dirty granules.
+    pub fn dirty_bytes(&self, len: u64) -> u64 {
+        let (mut bytes, mut g) = (0, 0);
+        while let Some((from, to)) = self.run(Bit::Dirty, true, g, len.div_ceil(GRANULE)) {
+            bytes += (to * GRANULE).min(len) - from * GRANULE;
+            g = to;
+        }
+        bytes
     }
 
     fn each_mask(&self, from: u64, to: u64, mut f: impl FnMut(&[AtomicU64; 3], u64)) {

@@ -4,6 +4,7 @@
 
 use super::catalog::{Inode, ROOT, Type};
 use super::control::{CHANGED, Control, LOOSE, NAMELESS, NO_CUT, Peek, SENDING, UNLINKED, WILD};
+use super::resident::Anchor;
 use super::shadow::Shadow;
 use super::{Home, id_text, xattrs};
 use crate::errno::Errno;
@@ -195,20 +196,40 @@ pub fn vanish(shadow: &Shadow<'_>, names: &[&[u8]]) -> Result<(), Errno> {
             gone_by_anyone(rustix::fs::rmdir(&path))
         }
         Some(Type::File) if st.st_nlink == 1 => {
-            let born = sys::birth_at(libc::AT_FDCWD, &path, st.st_ino);
-            gone_by_anyone(rustix::fs::unlink(&path))?;
-            let place = shadow.home.control_path(st.st_ino)?;
-            if let Ok((control, _)) = Control::open(&place, st.st_ino, born, [0, 0]) {
-                // Whoever has it open goes on with it: elsewhere it may have another name.
-                control.head().flags.fetch_or(NAMELESS, Ordering::AcqRel);
-                if control.is_open() {
-                    return Ok(());
-                }
+            // As long as it is open no other file gets its inode number, and with it the name of its control file.
+            let pin = sys::pin(libc::AT_FDCWD, &path)?;
+            if sys::fstat(pin.raw())?.st_ino != st.st_ino {
+                return vanish(shadow, names);
             }
-            gone_by_anyone(rustix::fs::unlink(&place))
+            let born = sys::birth_at(libc::AT_FDCWD, &path, st.st_ino);
+            let place = shadow.home.control_path(st.st_ino)?;
+            let control = Control::open(&place, st.st_ino, born, [0, 0]).ok().map(|(control, _)| control);
+            if let Some(control) = &control {
+                send_left(shadow, &path, control)?;
+            }
+            gone_by_anyone(rustix::fs::unlink(&path))?;
+            let Some(control) = control else { return Ok(()) };
+            // Whoever has it open goes on with it: elsewhere it may have another name.
+            control.head().flags.fetch_or(NAMELESS, Ordering::AcqRel);
+            if control.is_open() { Ok(()) } else { control.remove() }
         }
         _ => gone_by_anyone(rustix::fs::unlink(&path)),
     }
+}
+
+/// A file is about to lose its name here that has another elsewhere, as far as the catalog knows: what a process left of
+/// it that was killed goes to the store, where whoever has that name finds it.
+fn send_left(shadow: &Shadow<'_>, path: &CStr, control: &Control) -> Result<(), Errno> {
+    let flags = control.head().flags.load(Ordering::Acquire);
+    if flags & (CHANGED | WILD | SENDING) == 0 || flags & UNLINKED != 0 || control.is_open() {
+        return Ok(());
+    }
+    match shadow.home.still_named(control.id()) {
+        Err(Errno(libc::ESTALE)) => return Ok(()),
+        other => other?,
+    }
+    let fd = sys::open(path, OFlags::RDONLY, 0)?;
+    shadow.home.resident(fd.raw(), shadow.pool, false)?.settle(Anchor::here(fd.raw()))
 }
 
 /// What the tree has at a name, as the catalog would tell it, with an identity of its own.

@@ -12,6 +12,7 @@ pub mod control;
 pub mod layout;
 pub mod map;
 mod mirror;
+mod numbers;
 pub mod recovery;
 pub mod resident;
 pub mod service;
@@ -25,7 +26,7 @@ use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
 use catalog::{Catalog, Gone};
-use control::{Control, Found, UNLINKED};
+use control::{CHANGED, Control, Found, UNLINKED};
 use iris_store::{Kind, Store, StoreError};
 use layout::Layout;
 use map::{At, Map};
@@ -196,6 +197,9 @@ impl Home {
     }
 
     /// The file behind an anchor that is open as `fd`; as `opener`, on behalf of the program.
+    ///
+    /// # Errors
+    /// EXDEV where it is no anchor, but a file of a file system that is mounted in the tree; those of the control file.
     pub fn resident(
         &'static self,
         fd: i32,
@@ -205,17 +209,34 @@ impl Home {
         let st = sys::fstat(fd)?;
         let born = sys::birth(fd, st.st_ino);
         let path = self.control_path(st.st_ino)?;
+        if sys::statat(libc::AT_FDCWD, &path, false).is_ok_and(|control| control.st_dev != st.st_dev) {
+            return Err(Errno(libc::EXDEV));
+        }
         let id = self.fresh_id();
         let (control, found) = match Control::open(&path, st.st_ino, born, id) {
             // The program has no number left; the service's threads have their own.
             Err(Errno(libc::EMFILE)) => service::call(|| Control::open(&path, st.st_ino, born, id))?,
             other => other,
         }?;
+        if control.device() != st.st_dev {
+            // Something else is mounted there, whose files are not the home's.
+            if found == Found::Fresh {
+                control.remove()?;
+            }
+            return Err(Errno(libc::EXDEV));
+        }
+        if found == Found::Fresh && (st.st_size > 0 || self.layout.is_whole()) {
+            control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+        }
         if found == Found::Fresh && st.st_size > 0 {
             // A file that the shadow tree had before Iris knew it (made by other means): all of it is new to the store.
             resident::all_is_new(&control, fd, st.st_size as u64)?;
         }
-        Ok(Arc::new(Resident::new(self, control, pool, opener)))
+        let resident = Resident::new(self, control, pool, opener);
+        if resident.is_cut(st.st_size as u64) {
+            resident.look_for_cut(fd)?;
+        }
+        Ok(Arc::new(resident))
     }
 
     /// The kernel has made a file's anchor, open as `fd` in the calling thread: it gets the identity that was claimed for
@@ -303,18 +324,25 @@ impl Home {
         Ok(self.layout.whole_key(below.ok_or(Errno(libc::ENOENT))?))
     }
 
-    /// A file's bytes and length are in the store. On a service thread.
-    fn settled(&self, file: &Resident, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let Some(catalog) = self.catalog()? else { return Ok(()) };
+    /// A file's bytes and length are in the store. Whether another node has sent bytes of it too, since this one looked
+    /// last. On a service thread.
+    fn settled(&self, file: &Resident, own: &ServiceFd, len: u64) -> Result<bool, Errno> {
+        let Some(catalog) = self.catalog()? else { return Ok(false) };
         let head = file.control().head();
         let id = file.control().id();
         match catalog.settled(&id_text(id), len, sys::mtime_ns(own.raw())?) {
-            Ok(version) => head.version.store(version, Ordering::Release),
+            Ok(version) => {
+                let known = head.version.swap(version, Ordering::AcqRel);
+                if version != known + 1 {
+                    file.overtaken(own)?;
+                    return Ok(true);
+                }
+                Ok(false)
+            }
             // Its last name went, here or elsewhere, while it was open: nobody can look for its bytes any more.
-            Err(Errno(libc::ENOENT)) => {}
-            Err(e) => return Err(e),
+            Err(Errno(libc::ENOENT)) => Ok(false),
+            Err(e) => Err(e),
         }
-        Ok(())
     }
 
     fn fetched(&self, bytes: u64) {
@@ -448,8 +476,7 @@ pub struct ServiceFd {
 impl ServiceFd {
     /// Opens what a thread of the program has open, for reading and writing. On a service thread.
     fn of(anchor: Anchor) -> Result<ServiceFd, Errno> {
-        let link = CString::new(format!("/proc/self/task/{}/fd/{}", anchor.tid, anchor.fd))
-            .map_err(|_| Errno(libc::EINVAL))?;
+        let link = anchor.link()?;
         // Only the owner may leave the time of access alone.
         let open = || match sys::open(&link, rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOATIME, 0) {
             Err(Errno(libc::EPERM)) => sys::open(&link, rustix::fs::OFlags::RDWR, 0),
@@ -487,6 +514,8 @@ impl Drop for ServiceFd {
 
 #[cfg(test)]
 mod kill_tests;
+#[cfg(test)]
+mod sending_tests;
 #[cfg(test)]
 mod testing;
 #[cfg(test)]

@@ -27,7 +27,42 @@ pub enum Left {
     Failed(PathBuf, Errno),
 }
 
+/// A file of which the store lacks something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsent {
+    /// Its anchor.
+    pub anchor: PathBuf,
+    /// Bytes that the store lacks, in whole granules; all of it where the kernel writes it and no hook sees that.
+    pub bytes: u64,
+    /// A process that has it open, and will see to it; 0 for none.
+    pub pid: u32,
+}
+
 impl Home {
+    /// The files of which the store lacks something.
+    ///
+    /// # Errors
+    /// Where the folder of control files, or the tree, cannot be read.
+    pub fn unsent(&self) -> Result<Vec<Unsent>, Errno> {
+        let unfinished = match self.unfinished() {
+            // Nobody has used it yet.
+            Err(Errno(libc::ENOENT)) => return Ok(Vec::new()),
+            other => other?,
+        };
+        if unfinished.is_empty() {
+            return Ok(Vec::new());
+        }
+        let anchors = self.anchors()?;
+        let unsent = unfinished.iter().filter_map(|control| {
+            let flags = control.head().flags.load(Ordering::Acquire);
+            let anchor = anchors.get(&control.ino()).filter(|a| flags & UNLINKED == 0 && control.is_of(a))?;
+            let len = anchor.metadata().map_or(0, |m| m.len());
+            let bytes = if flags & WILD == 0 { control.dirty_bytes(len) } else { len };
+            Some(Unsent { anchor: anchor.clone(), bytes, pid: control.opener().unwrap_or(0) })
+        });
+        Ok(unsent.collect())
+    }
+
     /// Brings every file to its end that was not sent, or not deleted, and is open nowhere. With `all` also those that
     /// are open.
     ///
@@ -90,7 +125,7 @@ impl Home {
             let fd = sys::open(&name, rustix::fs::OFlags::RDONLY, 0)?;
             let resident = self.resident(fd.raw(), pool, false)?;
             resident.settle(Anchor::here(fd.raw()))?;
-            if !resident.control().is_open() {
+            if !resident.control().is_open() && resident.is_passed(fd.raw())? != Some(true) {
                 resident.control().head().flags.fetch_and(!(WILD | LOOSE), Ordering::AcqRel);
             }
             Ok(sys::fstat(fd.raw())?.st_size as u64)

@@ -9,17 +9,22 @@
 //!
 //! No lock is held while a store is asked.
 
+mod cuts;
+mod leaving;
 mod sending;
+mod wild;
 
-use super::control::{Bit, CHANGED, Control, GRANULE, LOOSE, NAMELESS, NO_CUT, SENDING, UNLINKED, WILD};
+use super::control::{Bit, CHANGED, Control, GRANULE, LONGEST, LOOSE, NAMELESS, UNLINKED, WILD};
 use super::map::{At, Map};
 use super::{Home, ServiceFd, failed, service, told};
+use crate::aside;
 use crate::errno::Errno;
 use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use iris_store::{Outcome, Request, Store};
+use std::ffi::CString;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -47,6 +52,11 @@ impl Anchor {
     pub fn here(fd: i32) -> Anchor {
         Anchor { fd, tid: sys::tid() }
     }
+
+    /// Its name in /proc, for threads that have another table of descriptors.
+    pub(super) fn link(&self) -> Result<CString, Errno> {
+        CString::new(format!("/proc/self/task/{}/fd/{}", self.tid, self.fd)).map_err(|_| Errno(libc::EINVAL))
+    }
 }
 
 /// See the module.
@@ -63,6 +73,8 @@ pub struct Resident {
     opener: bool,
     /// Bytes written since the last of them were sent early.
     since: AtomicU64,
+    /// What was sent of it, where the kernel writes to it and no hook sees that.
+    sums: Spin<wild::Sums>,
 }
 
 impl Drop for Resident {
@@ -75,6 +87,24 @@ impl Drop for Resident {
         if unlinked && !self.control.is_open() {
             self.home.remove_objects(&self.control);
         }
+    }
+}
+
+/// What a short write left of a granule that the anchor does not hold: its first bytes.
+struct Torn {
+    granule: u64,
+    bytes: Vec<u8>,
+}
+
+impl Torn {
+    /// Reads it from the anchor, up to `end`. The program's descriptor may not be open for reading.
+    fn read(anchor: Anchor, granule: u64, end: u64) -> Result<Torn, Errno> {
+        let mut bytes = vec![0u8; (end - granule * GRANULE) as usize];
+        aside::with_file(|| {
+            let own = sys::open(&anchor.link()?, rustix::fs::OFlags::RDONLY, 0)?;
+            read_all(own.raw(), &mut bytes, granule * GRANULE)
+        })?;
+        Ok(Torn { granule, bytes })
     }
 }
 
@@ -97,6 +127,7 @@ impl Resident {
             ahead: Spin::new(Ahead::default()),
             opener,
             since: AtomicU64::new(0),
+            sums: Spin::new(wild::Sums::default()),
         }
     }
 
@@ -127,7 +158,11 @@ impl Resident {
     fn missing(&self, range: &Range<u64>) -> Option<(u64, u64)> {
         let home_len = self.control.head().home_len.load(Ordering::Acquire);
         let (from, to) = granules(&(range.start..range.end.min(home_len)));
-        if from >= to { None } else { self.control.run(Bit::Present, false, from, to) }
+        if from >= to || range.start >= home_len {
+            None
+        } else {
+            self.control.run(Bit::Present, false, from, to)
+        }
     }
 
     /// Whether all of `range` can be read from the anchor.
@@ -221,6 +256,7 @@ impl Resident {
         }
         self.control.reserve(from, to)?;
         self.locked(|| {
+            self.notice_cut(own.raw())?;
             // Written, cut or taken out meanwhile: what was fetched may be old. The caller looks again.
             if head.generation.load(Ordering::Acquire) != generation {
                 return Ok(());
@@ -304,6 +340,11 @@ impl Resident {
         if range.is_empty() {
             return write();
         }
+        // File systems end here or before, and say so themselves; on one that does not, nobody could tell what is there.
+        if range.start >= LONGEST {
+            return Err(Errno(libc::EFBIG));
+        }
+        let range = range.start..range.end.min(LONGEST);
         let (from, to) = granules(&range);
         self.control.reserve(from, to)?;
         let mut write = Some(write);
@@ -317,7 +358,11 @@ impl Resident {
                     service::call(|| self.fetch(anchor, edge.clone()))??;
                 }
             }
+            let mut torn = None;
             let written = self.locked(|| {
+                if let Err(e) = self.notice_cut(anchor.fd) {
+                    return Some(Err(e));
+                }
                 if !edges.iter().all(|e| e.is_empty() || self.has(e.clone())) {
                     return None;
                 }
@@ -327,20 +372,23 @@ impl Resident {
                 let written = write.take().map_or(Ok(0), |w| w());
                 if let Ok(n) = written {
                     // A granule that a short write left untouched is not present by it.
-                    let end = range.start + n as u64;
+                    let end = (range.start + n as u64).min(range.end);
                     let covered = if end == range.end { to } else { end / GRANULE };
                     if covered > from {
                         self.control.set(Bit::Present, from, covered);
                     }
                     if covered < to {
-                        self.untouched(covered, to, end);
+                        torn = self.untouched(anchor, covered, to, end);
                     }
                 } else {
-                    self.untouched(from, to, range.start);
+                    let _ = self.untouched(anchor, from, to, range.start);
                 }
                 Some(written)
             })?;
             if let Some(written) = written {
+                if let Some(torn) = torn {
+                    self.mend(anchor, torn?)?;
+                }
                 if let Ok(n) = written {
                     self.send_early(anchor, n as u64);
                 }
@@ -385,42 +433,55 @@ impl Resident {
     }
 
     /// Of the granules `from..to`, marked dirty, only bytes below `end` were written after all: what the anchor does
-    /// not hold is not dirty.
-    fn untouched(&self, from: u64, to: u64, end: u64) {
+    /// not hold is not dirty. Gives what was written of a granule whose rest only the store has. With the lock held.
+    fn untouched(&self, anchor: Anchor, from: u64, to: u64, end: u64) -> Option<Result<Torn, Errno>> {
+        let mut torn = None;
         let mut g = from;
         while let Some((a, b)) = self.control.run(Bit::Present, false, g, to) {
-            let a = if end > a * GRANULE { a + 1 } else { a };
-            if a < b {
-                self.control.clear(Bit::Dirty, a, b);
-                self.control.clear(Bit::Again, a, b);
+            let mut first = a;
+            if end > a * GRANULE {
+                if self.has(end..(a + 1) * GRANULE) {
+                    // The rest of it is no byte of the store's.
+                    self.control.set(Bit::Present, a, a + 1);
+                    first += 1;
+                } else {
+                    torn = Some(Torn::read(anchor, a, end));
+                }
+            }
+            if first < b {
+                self.control.clear(Bit::Dirty, first, b);
+                self.control.clear(Bit::Again, first, b);
             }
             g = b;
         }
+        torn
     }
 
-    /// Runs `cut`, which sets the anchor's length to `len`.
-    pub fn truncating<T>(&self, len: u64, cut: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
-        self.locked(|| {
-            let result = cut()?;
-            self.cut(len);
-            Ok(result)
-        })?
-    }
-
-    /// The anchor was cut to `len`. With the lock held, or before anybody else knows of the file.
-    fn cut(&self, len: u64) {
-        let head = self.control.head();
-        head.cut_at.fetch_min(len, Ordering::AcqRel);
-        if head.home_len.fetch_min(len, Ordering::AcqRel) > len {
-            head.generation.fetch_add(1, Ordering::AcqRel);
+    /// Puts what a short write left of a granule over what the store has of it.
+    fn mend(&self, anchor: Anchor, torn: Torn) -> Result<(), Errno> {
+        let (g, end) = (torn.granule, torn.granule * GRANULE + torn.bytes.len() as u64);
+        self.control.reserve(g, g + 1)?;
+        loop {
+            service::call(|| self.fetch(anchor, g * GRANULE..(g + 1) * GRANULE))??;
+            let done = self.locked(|| -> Result<bool, Errno> {
+                self.notice_cut(anchor.fd)?;
+                if !self.has(g * GRANULE..(g + 1) * GRANULE) {
+                    return Ok(false);
+                }
+                // What was cut meanwhile was cut after the write.
+                let size = sys::fstat(anchor.fd)?.st_size as u64;
+                let len = size.min(end).saturating_sub(g * GRANULE) as usize;
+                self.control.set(Bit::Dirty, g, g + 1);
+                self.control.set(Bit::Again, g, g + 1);
+                self.control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+                write_all(anchor.fd, &torn.bytes[..len], g * GRANULE)?;
+                self.control.set(Bit::Present, g, g + 1);
+                Ok(true)
+            })??;
+            if done {
+                return Ok(());
+            }
         }
-        self.control.clear_from(len.div_ceil(GRANULE));
-        head.flags.fetch_or(CHANGED, Ordering::AcqRel);
-    }
-
-    /// The kernel cut the anchor to nothing at an open.
-    pub fn emptied(&self) -> Result<(), Errno> {
-        self.locked(|| self.cut(0))
     }
 
     /// Something other than bytes of its granules changed: its length grew, its times, its mode.
@@ -481,116 +542,6 @@ impl Resident {
             }
         }
         nothing
-    }
-
-    /// Takes clean granules out of the anchor, from the one behind `hand` on, until `want` bytes are gone. Returns how
-    /// many went. On a service thread.
-    pub fn evict(&self, own: &ServiceFd, keep: Range<u64>, want: u64) -> Result<u64, Errno> {
-        let head = self.control.head();
-        if head.flags.load(Ordering::Acquire) & (LOOSE | UNLINKED) != 0 {
-            return Ok(0);
-        }
-        let home = head.home_len.load(Ordering::Acquire).div_ceil(GRANULE);
-        let keep = granules(&keep);
-        let mut gone = 0;
-        for (first, last) in [(keep.1, home), (0, keep.0.min(home))] {
-            let mut g = first;
-            while gone < want
-                && let Some((from, to)) = self.control.run(Bit::Present, true, g, last)
-            {
-                // Holes take no room, and are worth keeping.
-                let Some(data) = found(sys::seek_sparse(own.raw(), from * GRANULE, libc::SEEK_DATA))? else {
-                    break;
-                };
-                let hole = found(sys::seek_sparse(own.raw(), data, libc::SEEK_HOLE))?.unwrap_or(u64::MAX);
-                let from = from.max(data / GRANULE);
-                if from >= to {
-                    g = to;
-                    continue;
-                }
-                let to = to.min(hole.div_ceil(GRANULE)).min(from + (want - gone).div_ceil(GRANULE));
-                let mut at = from;
-                while let Some((a, b)) = self.control.run(Bit::Dirty, false, at, to) {
-                    let done = self.locked(|| -> Result<bool, Errno> {
-                        // Somebody may have written, or left for the kernel, since.
-                        if self.control.run(Bit::Dirty, true, a, b).is_some()
-                            || head.flags.load(Ordering::Acquire) & LOOSE != 0
-                        {
-                            return Ok(false);
-                        }
-                        head.generation.fetch_add(1, Ordering::AcqRel);
-                        self.control.clear(Bit::Present, a, b);
-                        let times = sys::mtime_ns(own.raw())?;
-                        // No farther than the file: its last granule may reach behind the longest that there can be.
-                        let end =
-                            head.home_len.load(Ordering::Acquire).next_multiple_of(4096).min(b * GRANULE);
-                        sys::punch(own.raw(), a * GRANULE, end.saturating_sub(a * GRANULE).max(1))?;
-                        sys::set_mtime(own.raw(), times)?;
-                        Ok(true)
-                    })??;
-                    if done {
-                        gone += (b - a) * GRANULE;
-                    }
-                    at = b;
-                }
-                g = to;
-            }
-        }
-        Ok(gone)
-    }
-
-    /// Takes everything out that may go. Returns how many bytes that were.
-    pub fn release_all(&self, anchor: Anchor) -> Result<u64, Errno> {
-        service::call(|| {
-            let own = self.own_anchor(anchor)?;
-            self.evict(&own, 0..0, u64::MAX)
-        })?
-    }
-
-    /// Forgets what the anchor holds: the store has another version of the file, `len` bytes long.
-    pub fn replaced(&self, own: i32, len: u64, tag: Option<&str>) -> Result<(), Errno> {
-        self.replaced_if(own, len, tag, |_| true).map(drop)
-    }
-
-    /// As [`Resident::replaced`], if the store's version is later than the anchor's and nothing here is still to be sent.
-    /// (What the store said may be older than what a process of this node has sent since.) Whether it was.
-    pub fn replaced_by(&self, own: i32, len: u64, version: u64) -> Result<bool, Errno> {
-        self.replaced_if(own, len, None, |head| {
-            let idle = head.flags.load(Ordering::Acquire) & (CHANGED | WILD | UNLINKED | SENDING) == 0;
-            let later = idle && head.version.load(Ordering::Acquire) < version;
-            if later {
-                head.version.store(version, Ordering::Release);
-            }
-            later
-        })
-    }
-
-    fn replaced_if(
-        &self,
-        own: i32,
-        len: u64,
-        tag: Option<&str>,
-        wanted: impl FnOnce(&super::control::Head) -> bool,
-    ) -> Result<bool, Errno> {
-        let head = self.control.head();
-        self.locked(|| {
-            if !wanted(head) {
-                return Ok(false);
-            }
-            head.generation.fetch_add(1, Ordering::AcqRel);
-            let end = head.home_len.load(Ordering::Acquire).max(len).max(sys::fstat(own)?.st_size as u64);
-            self.control.clear(Bit::Present, 0, end.div_ceil(GRANULE));
-            sys::ftruncate(own, 0)?;
-            sys::ftruncate(own, len)?;
-            head.home_len.store(len, Ordering::Release);
-            head.stored_len.store(len, Ordering::Release);
-            head.cut_at.store(NO_CUT, Ordering::Release);
-            head.cutting.store(NO_CUT, Ordering::Release);
-            head.turn.fetch_add(1, Ordering::AcqRel);
-            self.control.set_tag(tag);
-            head.flags.fetch_and(!(CHANGED | SENDING), Ordering::AcqRel);
-            Ok(true)
-        })?
     }
 
     /// The anchor in the service's own table. On a service thread.

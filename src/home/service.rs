@@ -9,6 +9,7 @@
 //! Started on first need; the child of a fork starts its own. When the program's main thread has ended they end, so
 //! that the process ends with the program's last thread.
 
+use super::numbers;
 use crate::errno::Errno;
 use crate::log;
 use crate::own_thread;
@@ -147,7 +148,7 @@ fn run(jobs: &Receiver<Job>) {
     loop {
         match jobs.recv_timeout(LOOK) {
             // A job reports its own failures; a panic in it ends only the job.
-            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
+            Ok(job) => numbers::with_enough(|| drop(catch_unwind(AssertUnwindSafe(job)))),
             Err(RecvTimeoutError::Timeout) if !main_thread_ended() => {}
             Err(_) => return,
         }
@@ -167,6 +168,7 @@ pub fn lock() {
     if let Some(r) = RUNNING.lock() {
         Spin::leak(r);
     }
+    numbers::lock();
 }
 
 /// After fork, in the parent and in the child.
@@ -175,5 +177,8 @@ pub fn lock() {
 /// Follows [`lock`] on the same thread (in the child: its copy).
 pub unsafe fn unlock() {
     // SAFETY: by contract.
-    unsafe { RUNNING.reset() };
+    unsafe {
+        numbers::unlock();
+        RUNNING.reset();
+    }
 }

@@ -8,7 +8,7 @@
 //! node's turn ([`super::turn`]).
 
 use super::catalog::{Catalog, Gone, Inode, Over, Type};
-use super::control::{Control, Found, NO_CUT};
+use super::control::{CHANGED, Control, Found};
 use super::{Home, id_text, mirror, xattrs};
 use crate::errno::Errno;
 use crate::sys;
@@ -281,11 +281,9 @@ impl<'a> Shadow<'a> {
             return Ok(false);
         }
         if let Some((control, Found::Fresh)) = control
-            && st.st_size == 0
+            && st.st_size > 0
         {
-            // The catalog has all of it.
-            control.head().cut_at.store(NO_CUT, Ordering::Release);
-            control.head().flags.store(0, Ordering::Release);
+            control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
         }
         Ok(true)
     }

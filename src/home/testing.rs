@@ -23,7 +23,13 @@ pub struct Memory {
     capabilities: Capabilities,
     pub failing: AtomicBool,
     pub gets: AtomicU64,
+    /// Objects put, changed or deleted.
+    pub changes: AtomicU64,
+    /// What happens before a request, of which so many others come first.
+    pub interruption: Mutex<Option<(u32, Interruption)>>,
 }
+
+type Interruption = Box<dyn FnOnce() + Send>;
 
 impl Memory {
     pub fn new() -> Arc<Memory> {
@@ -31,6 +37,8 @@ impl Memory {
             objects: Mutex::default(),
             failing: AtomicBool::new(false),
             gets: AtomicU64::new(0),
+            changes: AtomicU64::new(0),
+            interruption: Mutex::new(None),
             capabilities: Capabilities {
                 range_read: true,
                 range_write: true,
@@ -51,7 +59,25 @@ impl Memory {
         })
     }
 
+    fn interrupted(&self) {
+        let due = {
+            let mut waiting = self.interruption.lock().unwrap();
+            match waiting.as_mut() {
+                Some((0, _)) => waiting.take(),
+                Some((others, _)) => {
+                    *others -= 1;
+                    None
+                }
+                None => None,
+            }
+        };
+        if let Some((_, interruption)) = due {
+            interruption();
+        }
+    }
+
     fn carry_out(&self, request: &mut Request<'_>) -> Result<Outcome> {
+        self.interrupted();
         let mut objects = self.objects.lock().unwrap();
         if self.failing.load(Ordering::Relaxed) {
             return Err(StoreError::new(
@@ -60,6 +86,9 @@ impl Memory {
                 Some(request.key()),
                 "failing on demand",
             ));
+        }
+        if !matches!(request, Request::Get { .. } | Request::Head { .. }) {
+            self.changes.fetch_add(1, Ordering::Relaxed);
         }
         let missing = |key: &[u8]| StoreError::new(Kind::NotFound, "memory", Some(key), "no such object");
         match request {
@@ -185,6 +214,12 @@ impl Node {
         let settings =
             PoolSettings { folder: below("pool"), memory: 4 << 20, storage_folder: None, storage: 0 };
         let pool: &'static Pool = Box::leak(Box::new(Pool::open_or_make(&settings).unwrap()));
+        // A process has one Tier 0. Here it has several, each of which must know it to live, or its locks are taken over.
+        let me = pool.me().unwrap();
+        let entry = &pool.processes()[me.process() as usize];
+        entry.since_ms.store(sys::boot_ms(), Ordering::Release);
+        entry.incarnation.store(me.incarnation().into(), Ordering::Release);
+        entry.pid.store(sys::pid(), Ordering::Release);
         let anchor = std::fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -227,7 +262,8 @@ impl Node {
     }
 
     pub fn truncate(&self, len: u64) {
-        self.file.truncating(len, || sys::ftruncate(self.anchor.as_raw_fd(), len)).unwrap();
+        let fd = self.anchor.as_raw_fd();
+        self.file.truncating(fd, len, || sys::ftruncate(fd, len)).unwrap();
     }
 
     pub fn evict(&self) {

@@ -20,9 +20,6 @@ pub struct Failure {
 
 /// Compares the two ways on one script.
 pub fn check(drivers: &Drivers, script: &Script, way: &Way) -> Result<(), String> {
-    // What a store does where a file system ends is not settled yet: docs/semantics.md, known gaps.
-    let near = matches!(way, Way::Stored(_)).then(|| strategy::nearer(script.clone()));
-    let script = near.as_ref().unwrap_or(script);
     let native = run::run(drivers, script, &Way::Native);
     let other = run::run(drivers, script, way);
     match run::difference(script, &native, &other) {

@@ -169,6 +169,11 @@ pub fn libiris_with_redis() -> PathBuf {
     .clone()
 }
 
+/// The folder of the stores' libraries, with that for Redis.
+pub fn stores() -> PathBuf {
+    libiris_with_redis().parent().expect("a library lies in a folder").to_owned()
+}
+
 /// libiris.so: the one that `IRIS_TEST_LIBRARY` names, or the release build of this checkout, brought up to date
 /// with `cargo build --release -p iris-preload` (so that no test ever passes with yesterday's library).
 pub fn libiris() -> PathBuf {

@@ -5,11 +5,13 @@
 //! `IRIS_TEST_SCRATCH=DIR` puts the directories on another file system.
 
 use super::run::{Outcome, Run};
+use super::servers::Servers;
 use super::{build, tree};
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 
 /// Where the directory under test lies, and by which name the program gets it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -42,7 +44,8 @@ impl Place {
 }
 
 /// One way to run under Iris. `{d}` in a value is the directory, `{up}` its parent, `{other}` a third directory,
-/// `{link}` a symbolic link to the directory, `{virt}` a name that does not exist, `{store}` a directory for a store.
+/// `{link}` a symbolic link to the directory, `{virt}` a name that does not exist, `{store}` a directory for a store,
+/// `{redis}` the address of a database on a Redis.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
     pub name: &'static str,
@@ -64,7 +67,12 @@ impl Variant {
 
     /// Whether the files' bytes end in a store.
     fn is_stored(&self) -> bool {
-        self.env.iter().any(|(_, value)| value.contains("=kv:"))
+        self.env.iter().any(|(_, value)| value.contains("=kv:")) || self.is_on_redis()
+    }
+
+    /// Whether that is a Redis.
+    fn is_on_redis(&self) -> bool {
+        self.env.iter().any(|(_, value)| value.contains("={redis}"))
     }
 }
 
@@ -123,6 +131,8 @@ pub const VARIANTS: &[Variant] = &[
     ),
     session("kv-session", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_CONSISTENCY", "session")])
         .virtually(),
+    settled_later("kv-background", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "background")])
+        .virtually(),
     settled_later("kv-drain", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "drain")]).virtually(),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
@@ -174,7 +184,47 @@ pub const fn with_helpers(name: &'static str) -> Program {
 pub struct Scene {
     base: PathBuf,
     tier0: Option<PathBuf>,
+    database: Option<Database>,
     keep: bool,
+}
+
+/// A database of a Redis that all tests of the process share.
+struct Database {
+    server: Arc<Servers>,
+    number: u32,
+}
+
+/// The Redis of those variants that want one, for as long as anybody does.
+fn redis() -> Arc<Servers> {
+    static SHARED: Mutex<Weak<Servers>> = Mutex::new(Weak::new());
+    let mut shared = SHARED.lock().expect("no test panics while a server starts");
+    let server = shared.upgrade().unwrap_or_else(|| Arc::new(Servers::up(&[])));
+    *shared = Arc::downgrade(&server);
+    server
+}
+
+impl Database {
+    /// One that nobody else uses now, as there are fewer tests at once.
+    fn new() -> Database {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        Database { server: redis(), number: COUNT.fetch_add(1, Ordering::Relaxed) % 16 }
+    }
+
+    fn address(&self) -> String {
+        format!("redis+unix://{}?db={}", self.server.var("REDIS_SOCKET"), self.number)
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let socket = self.server.var("REDIS_SOCKET");
+        let number = self.number.to_string();
+        let emptied =
+            std::process::Command::new("redis-cli").args(["-s", socket, "-n", &number, "flushdb"]).output();
+        if !std::thread::panicking() {
+            assert!(emptied.is_ok_and(|o| o.status.success()), "redis-cli flushdb");
+        }
+    }
 }
 
 impl Scene {
@@ -185,7 +235,7 @@ impl Scene {
         let scratch = std::env::var_os("IRIS_TEST_SCRATCH")
             .map_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("pairs"), PathBuf::from);
         let base = scratch.join(format!("{name}-{side}-{}-{n}", std::process::id()));
-        let scene = Scene { base, tier0: None, keep: false };
+        let scene = Scene { base, tier0: None, database: None, keep: false };
         for folder in ["up/d", "other", "said"] {
             fs::create_dir_all(scene.base.join(folder)).expect("make a scratch folder");
         }
@@ -277,6 +327,11 @@ impl Scene {
             ("IRIS_REPORT".into(), self.report().into()),
         ];
         self.tier0 = Some(tier0);
+        self.database = variant.is_on_redis().then(Database::new);
+        if variant.is_on_redis() {
+            // The command, which is not in the library's folder, needs its store too.
+            env.push(("IRIS_STORES".into(), build::stores().into()));
+        }
         if let Some(library) = library {
             env.push(("LD_PRELOAD".into(), library.into()));
         }
@@ -285,6 +340,7 @@ impl Scene {
                 .replace("{d}", self.dir().to_str().expect("scratch paths are text"))
                 .replace("{up}", self.base.join("up").to_str().expect("scratch paths are text"))
                 .replace("{other}", self.base.join("other").to_str().expect("scratch paths are text"))
+                .replace("{redis}", &self.database.as_ref().map(Database::address).unwrap_or_default())
                 .replace("{store}", self.base.join("store").to_str().expect("scratch paths are text"))
                 .replace("{virt}", self.prefix().to_str().expect("scratch paths are text"))
                 .replace("{link}", self.link().to_str().expect("scratch paths are text"));
@@ -319,7 +375,7 @@ impl Scene {
         let status = iris(&["status", "--json"], env);
         // One number of the whole pool stands before those of each mount in no order: all must be 0.
         for (key, number) in status.lines().filter_map(|l| l.trim().trim_end_matches(',').split_once(": ")) {
-            if key.starts_with("\"staged_") && number != "0" {
+            if (key.starts_with("\"staged_") || key.starts_with("\"unsent_")) && number != "0" {
                 odd.push(format!("after the end, iris status says {key}: {number}"));
             }
         }
@@ -455,6 +511,7 @@ pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Opti
 /// Runs a program in all its variants and fails with all that differs.
 pub fn check(p: &Program) {
     let (program, library) = (build::program(p.name), build::libiris());
+    let _server = p.variants.iter().any(|v| wanted(v) && v.is_on_redis()).then(redis);
     let mut failed = Vec::new();
     let (mut ran, mut bad) = (0, 0);
     let known = |v: &Variant| !matches!(v.place, Place::Virtual | Place::VirtualLink | Place::Hiding);

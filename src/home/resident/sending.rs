@@ -15,6 +15,16 @@ use std::sync::atomic::Ordering;
 /// Steps of upkeep after a file was sent, of [`BATCH`] bytes each.
 const UPKEEP: u32 = 4;
 
+/// One sending of a file.
+pub(super) struct Round {
+    /// Its length.
+    pub(super) len: u64,
+    /// Whether the store's version of it is another one afterwards.
+    changed: bool,
+    /// Of one that the kernel writes where no hook sees it: what the store is known to have.
+    pub(super) sums: Option<super::wild::Sums>,
+}
+
 impl Resident {
     /// Whether the store lacks something of the file.
     pub fn is_unsettled(&self) -> bool {
@@ -48,14 +58,10 @@ impl Resident {
         let flags = head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
         let mut result = Ok(());
         if flags & UNLINKED == 0 && (flags & (CHANGED | WILD) != 0 || before & SENDING != 0) {
-            if before & SENDING != 0 {
-                result = self.send_again_behind_end();
+            result = self.send_marked(&*store, own, flags, before & SENDING != 0);
+            if result.is_err() {
+                head.flags.fetch_or(CHANGED, Ordering::AcqRel);
             }
-            result = result.and_then(|()| self.send(&*store, own, flags & WILD != 0));
-            match result {
-                Ok(()) => head.settled.fetch_add(1, Ordering::AcqRel) as u32,
-                Err(_) => head.flags.fetch_or(CHANGED, Ordering::AcqRel),
-            };
         }
         // After a failure the mark stays too: what was sent behind the end is cut off first.
         if result.is_ok() {
@@ -80,33 +86,79 @@ impl Resident {
         })
     }
 
-    fn send(&self, store: &dyn Store, own: &ServiceFd, all: bool) -> Result<(), Errno> {
+    /// With `again`, somebody has died, or failed, in sending it.
+    fn send_marked(&self, store: &dyn Store, own: &ServiceFd, flags: u32, again: bool) -> Result<(), Errno> {
         let head = self.control.head();
-        let st = sys::fstat(own.raw())?;
-        let len = st.st_size as u64;
-        if all {
-            self.locked(|| all_is_new(&self.control, own.raw(), len))??;
+        let wild = flags & WILD != 0;
+        // Before anything is read: who is no more when the round begins has written all that he will.
+        let passed = wild && self.is_passed(own.raw())? != Some(false);
+        if again {
+            self.send_again_behind_end()?;
         }
+        let mut round =
+            Round { changed: again || flags & CHANGED != 0, sums: wild.then(|| self.sums(again)), len: 0 };
+        self.send(store, own, &mut round)?;
+        let settled = head.settled.fetch_add(1, Ordering::AcqRel) + 1;
+        self.keep_sums(round, settled);
+        if wild && !passed { self.tame(own.raw()) } else { Ok(()) }
+    }
+
+    fn send(&self, store: &dyn Store, own: &ServiceFd, round: &mut Round) -> Result<(), Errno> {
+        let head = self.control.head();
+        self.begin(own, round)?;
+        let len = round.len;
         if self.home.layout().is_whole() {
             self.send_whole(store, own, len)?;
+            round.changed = true;
         } else {
-            self.send_mapped(store, own, len)?;
+            self.send_mapped(store, own, round)?;
         }
-        self.home.settled(self, own, len)?;
+        // Where nothing is new, nobody has to look.
+        let overtaken = if round.changed { self.home.settled(self, own, len)? } else { false };
         self.locked(|| {
-            head.stored_len.fetch_max(len, Ordering::AcqRel);
             // What was cut meanwhile still lies in the store, until the next time.
-            if head.cut_at.load(Ordering::Acquire) == NO_CUT {
-                self.keep_holes(len)?;
-                head.home_len.store(len, Ordering::Release);
+            let cut = head.cut_at.load(Ordering::Acquire);
+            let end = len.min(cut);
+            if !overtaken {
+                self.keep_holes(end)?;
+            }
+            head.home_len.store(end, Ordering::Release);
+            if cut == NO_CUT {
                 head.stored_len.store(len, Ordering::Release);
+            } else {
+                head.stored_len.fetch_max(len, Ordering::AcqRel);
             }
             Ok(())
         })?
     }
 
-    fn send_mapped(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let (head, at, map) = (self.control.head(), self.at(store), self.map()?);
+    /// Begins a round, which sends the file as it is at this instant, all of a wild one and else what is dirty, and carries
+    /// out what was cut until now. What is written from here on stays dirty, and what is cut is the next round's. All that
+    /// is taken at once: a write between the length and the bits would count as sent although it lies behind that length,
+    /// and one after a cut that is taken later would go with it.
+    fn begin(&self, own: &ServiceFd, round: &mut Round) -> Result<(), Errno> {
+        let head = self.control.head();
+        self.locked(|| {
+            self.notice_cut(own.raw())?;
+            round.len = sys::fstat(own.raw())?.st_size as u64;
+            round.changed |= round.len != head.home_len.load(Ordering::Acquire);
+            if round.sums.is_some() {
+                all_is_new(&self.control, own.raw(), round.len)?;
+            }
+            // First noted, then taken: whoever dies between leaves both.
+            let cut = head.cut_at.load(Ordering::Acquire);
+            let cutting = head.cutting.fetch_min(cut, Ordering::AcqRel).min(cut);
+            head.cut_at.store(NO_CUT, Ordering::Release);
+            if let Some(sums) = &mut round.sums {
+                sums.cut(cutting);
+            }
+            self.control.clear(Bit::Again, 0, head.high.load(Ordering::Acquire));
+            Ok(())
+        })?
+    }
+
+    fn send_mapped(&self, store: &dyn Store, own: &ServiceFd, round: &mut Round) -> Result<(), Errno> {
+        let (head, at, map, len) = (self.control.head(), self.at(store), self.map()?, round.len);
         self.cut_objects(at, &map)?;
         let end = len.div_ceil(GRANULE);
         let next = |g| self.control.run(Bit::Dirty, true, g, end);
@@ -114,31 +166,37 @@ impl Resident {
         while let Some((from, to)) = found {
             let to = to.min(from + BATCH / GRANULE);
             let range = from * GRANULE..(to * GRANULE).min(len);
-            // What is written from here on is sent by the next round.
-            self.locked(|| self.control.clear(Bit::Again, from, to))?;
+            // What was written to whole granules since the round began goes with it all the same, unless a cut came before.
+            self.locked(|| {
+                if head.cut_at.load(Ordering::Acquire) == NO_CUT {
+                    self.control.clear(Bit::Again, from, to.min(len / GRANULE));
+                }
+            })?;
             let mut bytes = vec![0u8; (range.end - range.start) as usize];
             read_all(own.raw(), &mut bytes, range.start)?;
             // Before it is: whoever dies leaves no object that is not known of.
             let size = head.stored_len.fetch_max(range.end, Ordering::AcqRel).max(range.end);
             found = next(to);
-            map.write(at, size, range.start, &bytes, found.is_some()).map_err(|e| told(&e))?;
+            let runs = round.sums.as_mut().map_or_else(|| vec![(from, to)], |s| s.changed(from, &bytes));
+            for (a, b) in runs {
+                let part = a * GRANULE..(b * GRANULE).min(len);
+                let more = found.is_some() || part.end < range.end;
+                let part_bytes =
+                    &bytes[(part.start - range.start) as usize..(part.end - range.start) as usize];
+                map.write(at, size, part.start, part_bytes, more).map_err(|e| told(&e))?;
+                round.changed = true;
+            }
             self.locked(|| self.control.settle_bits(from, to))?;
         }
-        Self::upkeep(at, &map, len);
+        if round.changed {
+            Self::upkeep(at, &map, len);
+        }
         Ok(())
     }
 
     /// The file was cut and may have grown again: what the store held beyond must not come back.
     fn cut_objects(&self, at: At<'_>, map: &Map) -> Result<(), Errno> {
         let head = self.control.head();
-        // First noted, then taken: whoever dies between leaves both.
-        loop {
-            let cut = head.cut_at.load(Ordering::Acquire);
-            head.cutting.fetch_min(cut, Ordering::AcqRel);
-            if head.cut_at.compare_exchange(cut, NO_CUT, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                break;
-            }
-        }
         let cut = head.cutting.load(Ordering::Acquire);
         let stored = head.stored_len.load(Ordering::Acquire);
         if cut < stored {
@@ -167,8 +225,6 @@ impl Resident {
         let head = self.control.head();
         let key = self.home.key_of(own)?;
         let end = len.div_ceil(GRANULE);
-        let cut = head.cut_at.swap(NO_CUT, Ordering::AcqRel);
-        self.locked(|| self.control.clear(Bit::Again, 0, end))?;
         let meta = attributes::to_meta(&sys::fstat(own.raw())?);
         let source = AnchorSource(own.raw());
         let facts = if len <= SMALL_OBJECT {
@@ -196,12 +252,10 @@ impl Resident {
         match facts {
             Ok(tag) => {
                 self.control.set_tag(tag.as_deref());
+                head.cutting.store(NO_CUT, Ordering::Release);
                 self.locked(|| self.control.settle_bits(0, end))
             }
-            Err(e) => {
-                head.cut_at.fetch_min(cut, Ordering::AcqRel);
-                Err(failed(&e))
-            }
+            Err(e) => Err(failed(&e)),
         }
     }
 
