@@ -200,6 +200,12 @@ int main(int argc, char **argv) {
         } else if (!strcmp(verb, "durable")) { /* NAME OFFSET LETTER : 3000 bytes by O_SYNC, left open as number 7 */
             open_files[7] = open(at(a, 0), O_CREAT | O_RDWR | O_SYNC, 0644);
             answer(open_files[7] < 0 ? -1 : pwrite(open_files[7], data, 3000, n));
+        } else if (!strcmp(verb, "onefd")) { /* NUMBER OFFSET : one byte */
+            unsigned char byte;
+            answer(pread(open_files[atol(a)], &byte, 1, n) == 1 ? byte : -1);
+        } else if (!strcmp(verb, "make")) { /* NAME NUMBER */
+            open_files[n] = open(at(a, 0), O_RDWR | O_CREAT | O_TRUNC, 0644);
+            answer(open_files[n] < 0 ? -1 : 0);
         } else if (!strcmp(verb, "close")) {
             answer(close(open_files[n]));
             open_files[n] = -1;

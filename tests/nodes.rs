@@ -9,12 +9,12 @@ mod support;
 
 use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
-use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use support::build;
+use support::node::{Node, Player};
 use support::pair::{self, Place, Program, Scene, Variant, alone, together};
 use support::servers::Servers;
 
@@ -25,99 +25,12 @@ fn home_on(servers: &Servers, options: &str) -> String {
     format!("redis+unix://{}?name=h{n}{options}", servers.var("REDIS_SOCKET"))
 }
 
-/// One node: its Tier 0, and where its anchors lie.
-struct Node {
-    folder: tempfile::TempDir,
-    mount: String,
-}
-
-impl Node {
-    fn new(home: &str) -> Node {
-        let folder = tempfile::Builder::new().prefix("iris-node-").tempdir().unwrap();
-        for sub in ["memory", "disk", "said"] {
-            std::fs::create_dir(folder.path().join(sub)).unwrap();
-        }
-        let mount = format!("{}={home}", folder.path().join("virt").display());
-        Node { folder, mount }
-    }
-
-    fn prefix(&self) -> PathBuf {
-        self.folder.path().join("virt")
-    }
-
-    fn environment(&self) -> Vec<(&'static str, PathBuf)> {
-        let at = |sub: &str| self.folder.path().join(sub);
-        vec![
-            ("LD_PRELOAD", build::libiris_with_redis()),
-            ("IRIS_TIER0_PATH", at("memory")),
-            ("IRIS_TIER0_STORAGE_PATH", at("disk")),
-            ("IRIS_TIER0_WARM_UP", "0".into()),
-            ("IRIS_LOG", "1".into()),
-            ("IRIS_MOUNT", PathBuf::from(&self.mount)),
-        ]
-    }
-
-    /// What its processes wrote to standard error.
-    fn said(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("said/error")).unwrap_or_default()
-    }
-
-    fn player(&self) -> Player {
-        let said = std::fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.folder.path().join("said/error"))
-            .unwrap();
-        Player::start(&self.prefix(), self.environment(), said.into())
-    }
-}
-
-/// A process that carries out what it is told (c-tests/node_player.c).
-struct Player {
-    child: Child,
-    to: ChildStdin,
-    from: BufReader<ChildStdout>,
-}
-
-impl Player {
-    fn start(directory: &Path, environment: Vec<(&str, PathBuf)>, said: Stdio) -> Player {
-        let mut command = Command::new(build::program("node_player"));
-        command.arg(directory).envs(environment).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said);
-        let mut child = command.spawn().unwrap();
-        let (to, from) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        Player { child, to, from }
-    }
-
-    fn tell(&mut self, line: &str) {
-        writeln!(self.to, "{line}").unwrap();
-    }
-
-    fn answer(&mut self) -> String {
-        let mut line = String::new();
-        self.from.read_line(&mut line).unwrap();
-        line.trim_end().to_owned()
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        self.tell(line);
-        self.answer()
-    }
-}
-
-impl Drop for Player {
-    fn drop(&mut self) {
-        // Whatever it waits for ends with its standard input; a test that failed does not wait.
-        if std::thread::panicking() {
-            let _ = self.child.kill();
-        }
-        let (reader, writer) = std::io::pipe().unwrap();
-        drop(reader);
-        let _ = std::mem::replace(&mut self.to, ChildStdin::from(std::os::fd::OwnedFd::from(writer)));
-        let _ = self.child.wait();
-    }
-}
-
 const NAMES: [&str; 9] = ["a", "b", "d", "d/a", "d/e", "d/e/b", "e", "e/a", "d/../b"];
+
+/// A node that has the Redis store.
+fn node(home: &str) -> Node {
+    Node::new(home, build::libiris_with_redis())
+}
 
 fn name() -> impl Strategy<Value = &'static str> {
     prop::sample::select(&NAMES[..])
@@ -164,7 +77,7 @@ fn waits(step: &str, plain: &Path) -> bool {
 
 fn plays(servers: &Servers, steps: &[(bool, String)]) -> Result<(), TestCaseError> {
     let home = home_on(servers, "");
-    let nodes = [Node::new(&home), Node::new(&home)];
+    let nodes = [node(&home), node(&home)];
     let plain = tempfile::tempdir().unwrap();
     let mut model = Player::start(plain.path(), Vec::new(), Stdio::null());
     let mut players = [nodes[0].player(), nodes[1].player()];
@@ -206,7 +119,7 @@ fn two_nodes_agree_with_one_directory() {
 fn a_name_is_made_by_one_node_only() {
     let servers = Servers::up(&[]);
     let home = home_on(&servers, "");
-    let nodes = [Node::new(&home), Node::new(&home)];
+    let nodes = [node(&home), node(&home)];
     let mut players = [nodes[0].player(), nodes[1].player()];
     for verb in ["excl", "mkdir", "fifo"] {
         for round in 0..30 {
@@ -258,7 +171,7 @@ fn programs_on_one_node_leave_another_what_they_would_leave_a_directory() {
         let env = mounted.environment(&variant, Some(&library));
         let two = mounted.run(&program, p, Place::Virtual, env);
         // The other node has nothing but the home's address.
-        let other = Node::new(&home);
+        let other = node(&home);
         let copy = other.folder.path().join("copy");
         std::fs::create_dir(&copy).unwrap();
         let copied = Command::new("cp")
@@ -286,7 +199,7 @@ fn programs_on_one_node_leave_another_what_they_would_leave_a_directory() {
 fn what_another_node_has_sent_is_not_hidden_by_what_this_one_sends_next() {
     let servers = Servers::up(&[]);
     let home = home_on(&servers, "");
-    let nodes = [Node::new(&home), Node::new(&home)];
+    let nodes = [node(&home), node(&home)];
     let mut players = [nodes[0].player(), nodes[1].player()];
     // Longer than a granule, so that each changes one that the other has whole.
     for at in ["0", "100000", "200000"] {
@@ -306,7 +219,7 @@ fn what_another_node_has_sent_is_not_hidden_by_what_this_one_sends_next() {
 fn a_synchronous_write_is_seen_before_its_file_is_closed() {
     let servers = Servers::up(&[]);
     let home = home_on(&servers, "");
-    let nodes = [Node::new(&home), Node::new(&home)];
+    let nodes = [node(&home), node(&home)];
     let mut players = [nodes[0].player(), nodes[1].player()];
     assert_eq!(players[0].ask("durable f 1000 1"), "3000");
     let expected = players[0].ask("read f");
@@ -318,7 +231,7 @@ fn a_synchronous_write_is_seen_before_its_file_is_closed() {
 fn what_was_synced_outlives_a_killed_server() {
     let servers = Servers::up(&["--appendonly"]);
     let home = home_on(&servers, "&deadline_ms=60000");
-    let nodes = [Node::new(&home), Node::new(&home)];
+    let nodes = [node(&home), node(&home)];
     let mut players = [nodes[0].player(), nodes[1].player()];
     for i in 0..20 {
         let line = format!("sync f{i} {} {}", i * 5000, i % 26);
@@ -340,7 +253,7 @@ fn what_was_synced_outlives_a_killed_server() {
     assert_eq!(expected.matches(":file,").count(), 20, "{expected}");
     assert_eq!(players[1].ask("tree"), expected);
     // And for a node that knew nothing of it before.
-    let third = Node::new(&home);
+    let third = node(&home);
     assert_eq!(third.player().ask("tree"), expected);
 }
 
@@ -348,7 +261,7 @@ fn what_was_synced_outlives_a_killed_server() {
 fn a_server_that_never_answers_is_waited_for_so_long_and_named() {
     let servers = Servers::up(&[]);
     let home = home_on(&servers, "&timeout_ms=300&connect_timeout_ms=300&deadline_ms=1500");
-    let node = Node::new(&home);
+    let node = node(&home);
     let mut player = node.player();
     assert_eq!(player.ask("write a 0 1"), "3000");
     let before = player.ask("tree");

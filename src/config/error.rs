@@ -128,16 +128,6 @@ pub enum ConfigError {
         /// The entry as written, without secrets.
         entry: String,
     },
-    /// A home whose store this build does not have.
-    #[error(
-        "{place}: {home}: this home needs a store that this version does not have; kv:DIR, file:///DIR and redis://… are served"
-    )]
-    NotServed {
-        /// Where.
-        place: Place,
-        /// The home, without secrets.
-        home: String,
-    },
     /// A home's directory that cannot be used.
     #[error("{place}: {home}: {}: {source}", path.display())]
     Home {

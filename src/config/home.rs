@@ -89,7 +89,13 @@ impl Home {
         }
         let text = std::str::from_utf8(&self.text).map_err(|_| format!("{self}: an address is UTF-8"))?;
         let mut address = Address::parse(text).map_err(|e| e.to_string())?;
-        let name = address.options.remove(NAME).unwrap_or_else(|| "home".into());
+        let named = address.options.remove(NAME);
+        if self.scheme == Scheme::S3 && named.is_some() {
+            return Err(format!(
+                "{self}: homes in one bucket are told apart by their prefixes, not by a name"
+            ));
+        }
+        let name = named.unwrap_or_else(|| "home".into());
         if name.is_empty() || name.bytes().any(|b| !(b.is_ascii_alphanumeric() || b"._-".contains(&b))) {
             return Err(format!("{self}: a home's name consists of letters, digits, '.', '_' and '-'"));
         }

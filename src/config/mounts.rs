@@ -177,9 +177,6 @@ pub(super) fn resolve_virtual(
     };
     let bytes = |p: PathBuf| p.into_os_string().into_vec();
     let Some(directory) = home.directory.clone() else {
-        if home.scheme == Scheme::S3 {
-            return Err(ConfigError::NotServed { place: site.place(), home: home.to_string() });
-        }
         home.address().map_err(|why| ConfigError::Conflict { place: site.place(), why })?;
         return Ok(Virtual { root: bytes(root), shadow: None, home });
     };

@@ -5,7 +5,7 @@ use crate::config::{Config, Mount, Scheme};
 use crate::home::layout::Layout;
 use crate::home::{self, Home, Opener};
 use crate::{log, stores, sys};
-use iris_store::{Store, StoreError};
+use iris_store::{Address, Store, StoreError};
 use iris_store_embedded::{Descriptors, Embedded, Options};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -49,8 +49,42 @@ fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
             let layout = Layout::Mapped { prefix: format!("iris:1:{name}:").into_bytes(), mapper };
             Some(made(layout, Box::new(move || stores::open(&address))).with_names(&name))
         }
-        Scheme::S3 => None,
+        Scheme::S3 => {
+            let address = match home.address() {
+                Ok(known) => known?.0,
+                Err(why) => {
+                    log::say(1, || why);
+                    return None;
+                }
+            };
+            let layout = Layout::Whole { prefix: Vec::new() };
+            Some(made(layout, bucket(address, directory.join("control"))).with_keys())
+        }
     }
+}
+
+/// Opens a bucket. Whether its server keeps the conditions of puts is found out once for the node, and noted in `folder`:
+/// asking costs ten requests, and puts objects.
+fn bucket(address: Address, folder: PathBuf) -> Opener {
+    const OPTION: &str = "conditional";
+    Box::new(move || {
+        let (mut address, note) = (address.clone(), folder.join(OPTION));
+        let told = address.options.get(OPTION).is_some_and(|value| value != "auto");
+        let noted = std::fs::read_to_string(&note).ok().filter(|n| matches!(n.as_str(), "yes" | "no"));
+        if !told && let Some(noted) = &noted {
+            address.options.insert(OPTION.to_owned(), noted.clone());
+        }
+        let store = stores::open(&address)?;
+        if !told && noted.is_none() {
+            store.check()?;
+            let kept = if store.capabilities().put_if_match { "yes" } else { "no" };
+            if let Err(e) = std::fs::write(&note, kept) {
+                // The next process asks again.
+                log::say(2, || format!("{}: {e}", note.display()));
+            }
+        }
+        Ok(store)
+    })
 }
 
 fn embedded(place: String, directory: PathBuf) -> Opener {

@@ -10,6 +10,7 @@
 use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::home::catalog::{Gone, Over};
+use crate::home::gate::{Gate, Held as Kept};
 use crate::home::shadow::{STALE, Shadow};
 use crate::home::turn::Held;
 use crate::home::{self, Home};
@@ -111,7 +112,24 @@ impl Place {
     }
 
     fn turn(&self, engine: &Engine) -> Result<Held, Errno> {
-        self.home.turn()?.take(engine.pool().ok_or(Errno(libc::EAGAIN))?)
+        let held = self.home.turn()?.take(engine.pool().ok_or(Errno(libc::EAGAIN))?)?;
+        // What whoever had it before was killed in.
+        self.home.finish_moves()?;
+        Ok(held)
+    }
+
+    /// Holds the sending of a file back, where its name is its object's key ([`Held::file`]).
+    fn hold(&self, engine: &Engine, st: &Stat, fetch: bool) -> Result<Option<Kept>, Errno> {
+        if is_dir(st) {
+            return Ok(None);
+        }
+        let pool = engine.pool().ok_or(Errno(libc::EAGAIN))?;
+        Kept::file(self.home, pool, &self.anchor, st, fetch)
+    }
+
+    /// Holds the sending of all files back while a directory moves, where names are keys.
+    fn hold_below(&self, st: &Stat) -> Result<Option<Gate>, Errno> {
+        if is_dir(st) && self.home.layout().is_whole() { Gate::alone(self.home).map(Some) } else { Ok(None) }
     }
 
     /// Does something with the home's names, in the node's turn.
@@ -333,8 +351,10 @@ pub fn removing(dir: c_int, path: &CStr, what: Removes, call: &mut Call<'_>) -> 
         place.with(engine, |s| s.rmdir(&place.name))?;
     }
     let file = Leaving::of(&place, &st);
+    let held = place.hold(engine, &st, true)?;
     let gone = if is_dir(&st) { None } else { place.with(engine, |s| s.unlink(&place.name))? };
     if !(call.run)() {
+        drop(held);
         place.with(engine, |s| s.look(&place.name))?;
     }
     if let Some(gone) = gone {
@@ -395,11 +415,21 @@ pub fn moving(
         a.with(engine, |s| s.look_into(&b.name, false))?;
     }
     let file = target.as_ref().filter(|t| !is_dir(t)).map(|t| Leaving::of(&b, t));
+    let same = target.as_ref().is_some_and(|t| (t.st_dev, t.st_ino) == (source.st_dev, source.st_ino));
+    // Nothing of what moves, or is replaced, is sent before catalog and tree say the same again.
+    let all = a.hold_below(&source)?;
+    let moved = a.hold(engine, &source, false)?;
+    let over_it = match &target {
+        Some(target) if !same && over != Over::Never => b.hold(engine, target, true)?,
+        _ => None,
+    };
     let gone = a.with(engine, |s| s.rename(&a.name, &b.name, over))?;
-    if !(call.run)() {
+    let kept = (call.run)();
+    a.home.move_ends();
+    drop((all, moved, over_it));
+    if !kept {
         a.with(engine, |s| s.look(&b.name).and_then(|()| s.look(&a.name)))?;
     }
-    let same = target.as_ref().is_some_and(|t| (t.st_dev, t.st_ino) == (source.st_dev, source.st_ino));
     match (gone, file) {
         (Some(gone), Some(file)) if !same => file.gone(engine, &gone),
         (Some(gone), _) => a.home.forget_objects(&gone),
@@ -460,7 +490,8 @@ impl Leaving {
 
     /// It has: its objects go with the last process that has it open.
     fn gone(self, engine: &Engine, gone: &Gone) {
-        if self.known.as_ref() == Some(&gone.id) {
+        // An object's name is its identity, and the tree has it.
+        if self.home.layout().is_whole() || self.known.as_ref() == Some(&gone.id) {
             let open_here = engine.known_file(self.id).is_some_and(|f| f.has_descriptors());
             self.home.unlinked(self.id.1, self.born, open_here);
         } else {

@@ -104,9 +104,31 @@ pub struct Head {
     tag: [std::sync::atomic::AtomicU8; 124],
     /// Processes that have the file open: process id, and when it registered in tenths of a second since boot; 0 free.
     pub openers: [AtomicU64; 64],
+    /// The tag of a version that others put while this node had bytes to send (S3); length and bytes.
+    seen_len: AtomicU32,
+    seen: [std::sync::atomic::AtomicU8; 124],
 }
 
 const _: () = assert!(std::mem::size_of::<Head>() <= BITS);
+
+/// A text of at most so many bytes. Whoever changes it holds a lock; who reads it without compares twice what matters.
+type Text = [std::sync::atomic::AtomicU8; 124];
+
+fn text_of(len: &AtomicU32, text: &Text) -> Option<String> {
+    let len = len.load(Ordering::Acquire) as usize;
+    let bytes: Vec<u8> = text.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
+    String::from_utf8(bytes).ok().filter(|t| !t.is_empty())
+}
+
+fn keep_text(len: &AtomicU32, text: &Text, new: Option<&str>) {
+    let bytes = new.map_or(&b""[..], str::as_bytes);
+    let bytes = if bytes.len() > text.len() { &b""[..] } else { bytes };
+    len.store(0, Ordering::Release);
+    for (to, from) in text.iter().zip(bytes) {
+        to.store(*from, Ordering::Relaxed);
+    }
+    len.store(bytes.len() as u32, Ordering::Release);
+}
 
 fn lives(held: u64) -> bool {
     Identity { pid: (held >> 32) as u32, since_ms: u64::from(held as u32) * 100 }.alive()
@@ -409,21 +431,34 @@ impl Control {
     /// The tag kept for the whole object.
     pub fn tag(&self) -> Option<String> {
         let head = self.head();
-        let len = head.tag_len.load(Ordering::Acquire) as usize;
-        let bytes: Vec<u8> = head.tag.iter().take(len).map(|b| b.load(Ordering::Relaxed)).collect();
-        String::from_utf8(bytes).ok().filter(|t| !t.is_empty())
+        text_of(&head.tag_len, &head.tag)
     }
 
     /// Keeps a tag; one that is too long is not kept, and then never matches.
     pub fn set_tag(&self, tag: Option<&str>) {
         let head = self.head();
-        let bytes = tag.map_or(&b""[..], str::as_bytes);
-        let bytes = if bytes.len() > head.tag.len() { &b""[..] } else { bytes };
-        head.tag_len.store(0, Ordering::Release);
-        for (to, from) in head.tag.iter().zip(bytes) {
-            to.store(*from, Ordering::Relaxed);
+        keep_text(&head.tag_len, &head.tag, tag);
+    }
+
+    /// The tag of a version that others put while this node had bytes to send.
+    pub fn seen(&self) -> Option<String> {
+        let head = self.head();
+        text_of(&head.seen_len, &head.seen)
+    }
+
+    /// Keeps such a tag, or that there is none.
+    pub fn set_seen(&self, tag: Option<&str>) {
+        let head = self.head();
+        keep_text(&head.seen_len, &head.seen, tag);
+    }
+
+    /// Nothing of the version that the file was is left in it: it may be sent over what others have put meanwhile, as far
+    /// as that was seen.
+    pub fn forget_version(&self) {
+        if let Some(seen) = self.seen() {
+            self.set_tag(Some(&seen));
+            self.set_seen(None);
         }
-        head.tag_len.store(bytes.len() as u32, Ordering::Release);
     }
 
     /// Whether bits of the page of granule `g` were ever set.

@@ -6,7 +6,7 @@ use super::catalog::{Inode, ROOT, Type};
 use super::control::{CHANGED, Control, LOOSE, NAMELESS, NO_CUT, Peek, SENDING, UNLINKED, WILD};
 use super::resident::Anchor;
 use super::shadow::Shadow;
-use super::{Home, id_text, xattrs};
+use super::{Home, gate, id_text, xattrs};
 use crate::errno::Errno;
 use crate::sys;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Stat, Uid};
@@ -75,6 +75,9 @@ fn bring_file(
         let born = sys::birth_at(libc::AT_FDCWD, path, st.st_ino);
         let place = home.control_path(st.st_ino)?;
         match Peek::at(&place, st.st_ino, born) {
+            Some(peek) if home.layout().is_whole() => {
+                return bring_up_whole(shadow, names, (path, st), (&place, born), peek, inode);
+            }
             Some(peek) if id_text(peek.id) == inode.id => {
                 return bring_up(shadow, (path, st), (&place, born), peek, inode);
             }
@@ -91,7 +94,9 @@ fn bring_file(
     let made = || -> Result<(), Errno> {
         let st = sys::fstat(fd.raw())?;
         let born = sys::birth(fd.raw(), st.st_ino);
-        let id = id_from(&inode.id).ok_or(Errno(libc::EIO))?;
+        // Where a file is one object, its name is all that others know it by.
+        let whole = home.layout().is_whole().then(|| home.fresh_id());
+        let id = whole.or_else(|| id_from(&inode.id)).ok_or(Errno(libc::EIO))?;
         let (control, _) = Control::open(&home.control_path(st.st_ino)?, st.st_ino, born, id)?;
         let head = control.head();
         sys::ftruncate(fd.raw(), inode.len)?;
@@ -99,6 +104,7 @@ fn bring_file(
         head.stored_len.store(inode.len, Ordering::Release);
         head.cut_at.store(NO_CUT, Ordering::Release);
         head.version.store(inode.version, Ordering::Release);
+        control.set_tag(inode.tag.as_deref());
         head.flags.store(0, Ordering::Release);
         dress(shadow, &fresh, None, inode)?;
         Ok(rustix::fs::rename(&fresh, path)?)
@@ -107,6 +113,18 @@ fn bring_file(
         // Nobody else knows of it.
         let _ = sys::remove(&fresh);
     })
+}
+
+/// Whether the tree has a file of that name that is of the version which the catalog has.
+pub fn is_version(shadow: &Shadow<'_>, names: &[&[u8]], inode: &Inode) -> Result<bool, Errno> {
+    let path = shadow.anchor(names)?;
+    let Ok(st) = sys::statat(libc::AT_FDCWD, &path, false) else { return Ok(false) };
+    if kind_of(st.st_mode) != Some(Type::File) {
+        return Ok(false);
+    }
+    let born = sys::birth_at(libc::AT_FDCWD, &path, st.st_ino);
+    let peek = Peek::at(&shadow.home.control_path(st.st_ino)?, st.st_ino, born);
+    Ok(peek.is_some_and(|p| p.version == inode.version))
 }
 
 /// An anchor of the right file: it is emptied where the catalog has a newer version, unless it has bytes that the
@@ -148,8 +166,58 @@ fn bring_up(
     Ok(())
 }
 
+/// The same where the file is one object: another version is another tag, and none is later than another.
+fn bring_up_whole(
+    shadow: &Shadow<'_>,
+    names: &[&[u8]],
+    (path, st): (&CString, &Stat),
+    (place, born): (&CStr, u64),
+    peek: Peek,
+    inode: &Inode,
+) -> Result<(), Errno> {
+    let busy = peek.flags & (CHANGED | WILD | UNLINKED | SENDING) != 0;
+    if peek.version == inode.version {
+        return if busy { Ok(()) } else { dress(shadow, path, Some(st), inode) };
+    }
+    let (control, _) = Control::open(place, st.st_ino, born, [0, 0])?;
+    if busy {
+        // It is sent over the version that it was made from, or over this one if nothing of that is left in it.
+        control.set_seen(inode.tag.as_deref());
+        return Ok(());
+    }
+    if peek.flags & LOOSE != 0 && control.is_open() {
+        return Ok(());
+    }
+    shadow.change()?;
+    let known = Control::open(place, st.st_ino, born, [0, 0])?.0;
+    let brought = gate::unless_sent(&known, shadow.pool, || {
+        // Asked once more: what was asked before may be older than what a process of this node has sent since.
+        let Some(now) = shadow.now(names)?.filter(|i| i.kind == Type::File) else { return Ok(()) };
+        if now.version == control.head().version.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        control.head().flags.fetch_and(!LOOSE, Ordering::AcqRel);
+        let open = || sys::open(path, OFlags::RDWR, 0);
+        let fd = match open() {
+            Err(Errno(libc::EACCES)) => sys::with_write_permission_at(path, open)?,
+            other => other?,
+        };
+        let resident = super::resident::Resident::new(shadow.home, control, shadow.pool, false);
+        if resident.replaced_by_version(fd.raw(), now.len, now.tag.as_deref())? {
+            dress(shadow, path, None, &now)?;
+        }
+        Ok(())
+    });
+    // Where it is being sent, it is busy.
+    brought.map(drop)
+}
+
 /// Gives an anchor its mode, owner, time and attributes, where they differ from what it is known to have.
 fn dress(shadow: &Shadow<'_>, path: &CStr, has: Option<&Stat>, inode: &Inode) -> Result<(), Errno> {
+    if inode.bare && has.is_some() {
+        // The next look at the name itself tells.
+        return Ok(());
+    }
     // Only root may give files away; for others they are their own.
     if rustix::process::geteuid().is_root()
         && has.is_none_or(|st| (st.st_uid, st.st_gid) != (inode.uid, inode.gid))
@@ -175,7 +243,9 @@ fn dress(shadow: &Shadow<'_>, path: &CStr, has: Option<&Stat>, inode: &Inode) ->
         Type::Dir => inode.mtime_ns > mtime_of(st).saturating_add(DIR_TIME),
         _ => mtime_of(st) != inode.mtime_ns,
     };
-    if has.is_none_or(other_time) {
+    // Of a directory that is there by its entries only, no time is known.
+    let known = inode.kind != Type::Dir || inode.mtime_ns != 0;
+    if known && has.is_none_or(other_time) {
         shadow.change()?;
         sys::set_mtime_at(path, inode.mtime_ns)?;
     }
@@ -224,6 +294,10 @@ fn send_left(shadow: &Shadow<'_>, path: &CStr, control: &Control) -> Result<(), 
     if flags & (CHANGED | WILD | SENDING) == 0 || flags & UNLINKED != 0 || control.is_open() {
         return Ok(());
     }
+    if shadow.home.layout().is_whole() {
+        // It has no other name.
+        return Ok(());
+    }
     match shadow.home.still_named(control.id()) {
         Err(Errno(libc::ESTALE)) => return Ok(()),
         other => other?,
@@ -252,6 +326,8 @@ pub fn inode_of(home: &Home, path: &CStr, st: &Stat) -> Result<Inode, Errno> {
         version: 0,
         target,
         xattrs: Vec::new(),
+        tag: None,
+        bare: false,
     })
 }
 
@@ -269,11 +345,13 @@ const KINDS: [(Type, u32); 7] = [
     (Type::Block, libc::S_IFBLK),
 ];
 
-fn kind_of(mode: u32) -> Option<Type> {
+/// What a mode tells that something is.
+pub fn kind_of(mode: u32) -> Option<Type> {
     KINDS.iter().find(|(_, raw)| *raw == mode & libc::S_IFMT).map(|(kind, _)| *kind)
 }
 
-fn raw_kind(kind: Type) -> u32 {
+/// What a mode tells it by.
+pub fn raw_kind(kind: Type) -> u32 {
     KINDS.iter().find(|(k, _)| *k == kind).map_or(libc::S_IFREG, |(_, raw)| *raw)
 }
 

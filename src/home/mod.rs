@@ -9,9 +9,11 @@ mod ahead;
 pub mod attributes;
 pub mod catalog;
 pub mod control;
+pub mod gate;
 pub mod layout;
 pub mod map;
 mod mirror;
+pub mod moves;
 mod numbers;
 pub mod recovery;
 pub mod resident;
@@ -25,8 +27,10 @@ use crate::log;
 use crate::spin::Spin;
 use crate::sys;
 use crate::tier0::pool::Pool;
-use catalog::{Catalog, Gone};
+use catalog::objects::Objects;
+use catalog::{Catalog, Gone, Names};
 use control::{CHANGED, Control, Found, UNLINKED};
+pub use gate::Gate;
 use iris_store::{Kind, Store, StoreError};
 use layout::Layout;
 use map::{At, Map};
@@ -44,6 +48,14 @@ pub const SMALL_OBJECT: u64 = 8 << 20;
 /// Opens a home's store. Called on a thread of the service, in each process that needs it.
 pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
 
+/// Where a store keeps a home's names.
+enum Kept {
+    /// As records beside the bytes, of this name.
+    Records(String),
+    /// They are the keys of its objects.
+    Keys,
+}
+
 /// A home on a store.
 pub struct Home {
     /// The root of the shadow tree, without a trailing slash.
@@ -51,8 +63,8 @@ pub struct Home {
     /// The folder of the control files, on the same node.
     controls: Vec<u8>,
     layout: Layout,
-    /// What the names of the home are called in its store, when they are kept there.
-    names: Option<String>,
+    /// Where the names of the home are kept in its store, when they are kept there.
+    names: Option<Kept>,
     turn: OnceLock<Turn>,
     opener: Opener,
     store: Spin<Option<(u32, Arc<dyn Store>)>>,
@@ -81,7 +93,13 @@ impl Home {
 
     /// Its names are kept in its store, under `name`, for all nodes.
     pub fn with_names(mut self, name: &str) -> Home {
-        self.names = Some(name.to_owned());
+        self.names = Some(Kept::Records(name.to_owned()));
+        self
+    }
+
+    /// Its names are the keys of the objects in its store, for all nodes and whatever else knows the store.
+    pub fn with_keys(mut self) -> Home {
+        self.names = Some(Kept::Keys);
         self
     }
 
@@ -89,11 +107,13 @@ impl Home {
     ///
     /// # Errors
     /// EOPNOTSUPP where the store cannot keep them.
-    pub fn catalog(&self) -> Result<Option<Catalog>, Errno> {
-        match &self.names {
-            None => Ok(None),
-            Some(name) => Catalog::new(self.store()?, name).map(Some).ok_or(Errno(libc::EOPNOTSUPP)),
-        }
+    pub fn catalog(&self) -> Result<Option<Box<dyn Names>>, Errno> {
+        let Some(kept) = &self.names else { return Ok(None) };
+        let names = match kept {
+            Kept::Records(name) => Catalog::new(self.store()?, name).map(|n| Box::new(n) as Box<dyn Names>),
+            Kept::Keys => Objects::new(self.store()?).map(|n| Box::new(n) as Box<dyn Names>),
+        };
+        names.map(Some).ok_or(Errno(libc::EOPNOTSUPP))
     }
 
     /// The root of its anchors in the kernel's name space.
@@ -137,16 +157,22 @@ impl Home {
         change: bool,
         f: impl FnOnce(&Shadow<'_>) -> Result<T, Errno> + Send,
     ) -> Result<T, Errno> {
-        service::call(|| {
+        let ask = || {
             let catalog = self.catalog()?.ok_or(Errno(libc::EOPNOTSUPP))?;
-            let shadow = Shadow::new(self, &catalog, pool, root);
+            let shadow = Shadow::new(self, &*catalog, pool, root);
             if change { f(&shadow) } else { f(&shadow.only_checking()) }
-        })?
+        };
+        // Whoever changes names may hold what the sending of files waits for.
+        if change && self.layout.is_whole() { service::call_urgent(ask)? } else { service::call(ask)? }
     }
 
     /// Fails with ESTALE when the file has no name any more in a store that keeps names: another node has removed it,
     /// and its bytes. On a service thread.
     fn still_named(&self, id: [u64; 2]) -> Result<(), Errno> {
+        if self.layout.is_whole() {
+            // What is read has the tag that was looked at.
+            return Ok(());
+        }
         match self.catalog()? {
             Some(catalog) if !catalog.exists(&id_text(id))? => Err(Errno(libc::ESTALE)),
             _ => Ok(()),
@@ -155,6 +181,10 @@ impl Home {
 
     /// Deletes the objects of a file that this node has no anchor of, and that has lost its last name.
     pub fn forget_objects(&self, gone: &Gone) {
+        if self.layout.is_whole() {
+            // They went with the name.
+            return;
+        }
         let Some(id) = mirror::id_from(&gone.id) else { return };
         let cut = || {
             let (store, turn) = (self.store()?, AtomicU64::new(0));
@@ -331,7 +361,7 @@ impl Home {
         let head = file.control().head();
         let id = file.control().id();
         match catalog.settled(&id_text(id), len, sys::mtime_ns(own.raw())?) {
-            Ok(version) => {
+            Ok(Some(version)) => {
                 let known = head.version.swap(version, Ordering::AcqRel);
                 if version != known + 1 {
                     file.overtaken(own)?;
@@ -339,6 +369,7 @@ impl Home {
                 }
                 Ok(false)
             }
+            Ok(None) => Ok(false),
             // Its last name went, here or elsewhere, while it was open: nobody can look for its bytes any more.
             Err(Errno(libc::ENOENT)) => Ok(false),
             Err(e) => Err(e),
@@ -372,8 +403,22 @@ static HOMES: OnceLock<Vec<&'static Home>> = OnceLock::new();
 
 /// Makes these the homes of the process.
 pub fn install(homes: Vec<Home>) {
+    service::at_end(close);
     // A second call would change nothing: mounts are read once.
     let _ = HOMES.set(homes.into_iter().map(|h| &*Box::leak(Box::new(h))).collect());
+}
+
+/// The program's main thread has ended, and nothing is asked any more: threads that a store has of its own end with it.
+fn close() {
+    for home in homes() {
+        if let Some(mut slot) = home.store.lock()
+            && slot.as_ref().is_some_and(|(pid, _)| *pid == sys::pid())
+        {
+            let store = slot.take();
+            drop(slot);
+            drop(store);
+        }
+    }
 }
 
 /// The homes of the process.

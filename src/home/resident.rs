@@ -12,18 +12,19 @@
 mod cuts;
 mod leaving;
 mod sending;
+mod whole;
 mod wild;
 
 use super::control::{Bit, CHANGED, Control, GRANULE, LONGEST, LOOSE, NAMELESS, UNLINKED, WILD};
 use super::map::{At, Map};
-use super::{Home, ServiceFd, failed, service, told};
+use super::{Home, ServiceFd, service, told};
 use crate::aside;
 use crate::errno::Errno;
 use crate::log;
 use crate::sys;
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
-use iris_store::{Outcome, Request, Store};
+use iris_store::Store;
 use std::ffi::CString;
 use std::ops::Range;
 use std::sync::Arc;
@@ -288,26 +289,10 @@ impl Resident {
         range: Range<u64>,
         into: &mut [u8],
     ) -> Result<(), Errno> {
-        if !self.home.layout().is_whole() {
-            return self.map()?.read(self.at(store), range.start, into).map_err(|e| told(&e));
+        if self.home.layout().is_whole() {
+            return self.get_whole(store, own, range, into);
         }
-        let key = self.home.key_of(own)?;
-        match store.one(Request::Get { key: &key, offset: range.start, into: &mut *into }) {
-            Ok(Outcome::Read(n)) if n >= into.len() => Ok(()),
-            Ok(Outcome::Read(_)) => {
-                log::say(1, || {
-                    format!(
-                        "{}: object \"{}\": shorter than it was when the file was looked up: another client has \
-                         replaced it; close and open the file again",
-                        store.place(),
-                        key.escape_ascii()
-                    )
-                });
-                Err(Errno(libc::ESTALE))
-            }
-            Ok(_) => Err(Errno(libc::EIO)),
-            Err(e) => Err(failed(&e)),
-        }
+        self.map()?.read(self.at(store), range.start, into).map_err(|e| told(&e))
     }
 
     /// Which objects the file's bytes are.

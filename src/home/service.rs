@@ -15,11 +15,12 @@ use crate::log;
 use crate::own_thread;
 use crate::spin::Spin;
 use crate::sys;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, select, unbounded};
 use rustix::thread::futex;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -37,6 +38,16 @@ type Job = Box<dyn FnOnce() + Send>;
 struct Running {
     pid: u32,
     jobs: Sender<Job>,
+    urgent: Sender<Job>,
+}
+
+/// Which threads carry a job out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Queue {
+    /// Any of several.
+    Jobs,
+    /// One of its own, whose jobs wait for none of the others.
+    Urgent,
 }
 
 static RUNNING: Spin<Option<ManuallyDrop<Running>>> = Spin::new(None);
@@ -55,6 +66,18 @@ pub fn is_mine() -> bool {
 /// # Errors
 /// EAGAIN where no thread can be started; EIO where the job panicked.
 pub fn call<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
+    hand_over(Queue::Jobs, job)
+}
+
+/// The same for whoever holds something that jobs may be waiting for: another thread does it, on which no such job runs.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_urgent<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
+    hand_over(Queue::Urgent, job)
+}
+
+fn hand_over<R: Send>(to: Queue, job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
     if is_mine() {
         return Ok(job());
     }
@@ -74,7 +97,7 @@ pub fn call<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
     });
     // SAFETY: only the lifetime is lengthened: this frame is not left before the job is done or was refused.
     let boxed: Job = unsafe { std::mem::transmute::<Box<dyn FnOnce() + Send + '_>, Job>(boxed) };
-    queue()?.send(boxed).map_err(|_| Errno(libc::EAGAIN))?;
+    queue(to)?.send(boxed).map_err(|_| Errno(libc::EAGAIN))?;
     let address = &raw const waiting.done;
     // SAFETY: this frame lives, and the job only stores to it, atomically.
     let done = unsafe { &*address };
@@ -96,35 +119,49 @@ struct There<T>(*mut T);
 // SAFETY: the caller waits, and what lies there (a job, a result) may go to another thread, as `call` demands.
 unsafe impl<T> Send for There<T> {}
 
+/// Closes a number of the threads' table, soon.
+pub fn close_urgently(number: i32) {
+    // Without threads there is no table, and nothing open in it.
+    if let Ok(to) = queue(Queue::Urgent) {
+        let _ = to.send(Box::new(move || sys::close_number(number)));
+    }
+}
+
 /// Has a job done by one of the threads some time soon.
 ///
 /// # Errors
 /// EAGAIN where no thread can be started.
 pub fn later(job: impl FnOnce() + Send + 'static) -> Result<(), Errno> {
-    queue()?.send(Box::new(job)).map_err(|_| Errno(libc::EAGAIN))
+    queue(Queue::Jobs)?.send(Box::new(job)).map_err(|_| Errno(libc::EAGAIN))
 }
 
-/// The queue, whose threads run.
-fn queue() -> Result<Sender<Job>, Errno> {
+/// A queue, whose threads run.
+fn queue(which: Queue) -> Result<Sender<Job>, Errno> {
+    let of = |jobs: &Sender<Job>, urgent: &Sender<Job>| match which {
+        Queue::Jobs => jobs.clone(),
+        Queue::Urgent => urgent.clone(),
+    };
     let mut running = RUNNING.lock().ok_or(Errno(libc::EDEADLK))?;
     let pid = sys::pid();
     if let Some(r) = running.as_ref()
         && r.pid == pid
     {
-        return Ok(r.jobs.clone());
+        return Ok(of(&r.jobs, &r.urgent));
     }
     let (jobs, received) = unbounded::<Job>();
-    if !start(&received) {
+    let (urgent, received_urgent) = unbounded::<Job>();
+    if !start(&received, &received_urgent) {
         return Err(Errno(libc::EAGAIN));
     }
+    let asked = of(&jobs, &urgent);
     // Never dropped: the queue of a parent may be locked by threads that do not exist here.
-    *running = Some(ManuallyDrop::new(Running { pid, jobs: jobs.clone() }));
-    Ok(jobs)
+    *running = Some(ManuallyDrop::new(Running { pid, jobs, urgent }));
+    Ok(asked)
 }
 
 /// Starts the first thread, which starts the others.
-fn start(jobs: &Receiver<Job>) -> bool {
-    let jobs = jobs.clone();
+fn start(jobs: &Receiver<Job>, urgent: &Receiver<Job>) -> bool {
+    let (jobs, urgent) = (jobs.clone(), urgent.clone());
     own_thread::spawn("iris-store", STACK, move || {
         // Where the kernel cannot, numbers are seen as those of any library.
         if sys::own_descriptors().is_ok() {
@@ -133,24 +170,49 @@ fn start(jobs: &Receiver<Job>) -> bool {
                 let _ = sys::open(c"/dev/null", rustix::fs::OFlags::RDWR, 0).map(std::mem::forget);
             }
         }
-        for _ in 1..THREADS {
+        let mut started = 0;
+        for _ in 0..THREADS {
             let jobs = jobs.clone();
             // With fewer threads jobs wait longer, and are done all the same.
-            own_thread::spawn("iris-store", STACK, move || run(&jobs));
+            started += u32::from(own_thread::spawn("iris-store", STACK, move || run(&jobs, None)));
         }
-        run(&jobs);
+        run(&urgent, (started == 0).then_some(&jobs));
+        if let Some(end) = AT_END.get() {
+            end();
+        }
     })
 }
 
-fn run(jobs: &Receiver<Job>) {
+/// What is done when the threads end with the program's main thread.
+static AT_END: OnceLock<fn()> = OnceLock::new();
+
+/// Has something done when the threads end with the program's main thread: what else keeps the process alive ends then.
+pub fn at_end(end: fn()) {
+    // A second one is the same: homes are made once.
+    let _ = AT_END.set(end);
+}
+
+/// Carries out what comes of the first queue, or of the second.
+fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>) {
     MINE.with(|m| m.set(true));
     log::apart();
+    let none = crossbeam_channel::never();
+    let others = others.unwrap_or(&none);
     loop {
-        match jobs.recv_timeout(LOOK) {
-            // A job reports its own failures; a panic in it ends only the job.
-            Ok(job) => numbers::with_enough(|| drop(catch_unwind(AssertUnwindSafe(job)))),
-            Err(RecvTimeoutError::Timeout) if !main_thread_ended() => {}
-            Err(_) => return,
+        let came = select! {
+            recv(jobs) -> job => job.ok(),
+            recv(others) -> job => job.ok(),
+            default(LOOK) => {
+                if main_thread_ended() {
+                    return;
+                }
+                continue;
+            }
+        };
+        // A job reports its own failures; a panic in it ends only the job.
+        match came {
+            Some(job) => numbers::with_enough(|| drop(catch_unwind(AssertUnwindSafe(job)))),
+            None => return,
         }
     }
 }

@@ -7,9 +7,10 @@
 //! Names come relative to the mount. Everything here runs on the service's threads; whatever changes the tree has the
 //! node's turn ([`super::turn`]).
 
-use super::catalog::{Catalog, Gone, Inode, Over, Type};
+use super::catalog::{Gone, Inode, Names, Over, Retagged, Type, objects};
 use super::control::{CHANGED, Control, Found};
-use super::{Home, id_text, mirror, xattrs};
+use super::moves::Move;
+use super::{Home, gate, id_text, mirror, xattrs};
 use crate::errno::Errno;
 use crate::sys;
 use crate::tier0::pool::Pool;
@@ -25,7 +26,7 @@ pub const STALE: Errno = Errno(i32::MAX);
 /// The tree of one home and its catalog.
 pub struct Shadow<'a> {
     pub(super) home: &'static Home,
-    catalog: &'a Catalog,
+    catalog: &'a dyn Names,
     pub(super) pool: &'static Pool,
     /// The prefix under which programs know the home, for links that name it.
     root: &'a [u8],
@@ -66,6 +67,16 @@ impl Way {
         self.inodes.get(self.path.len())
     }
 
+    /// The directory in which the last part of the name lies, and that part; `None` for the root itself.
+    fn place(&self) -> Result<Option<Place>, Errno> {
+        let Some(last) = self.path.last() else { return Ok(None) };
+        match (self.parent(), self.inodes.last()) {
+            (Some(dir), _) => Ok(Some((dir.id.clone(), last.clone()))),
+            (None, Some(end)) if end.kind == Type::Dir => Err(Errno(libc::ENOENT)),
+            _ => Err(Errno(libc::ENOTDIR)),
+        }
+    }
+
     /// The directory in which the last part of the name lies.
     fn parent(&self) -> Option<&Inode> {
         self.inodes.get(self.path.len().checked_sub(1)?).filter(|i| i.kind == Type::Dir)
@@ -79,7 +90,12 @@ pub(super) fn parts(name: &[u8]) -> Vec<&[u8]> {
 
 impl<'a> Shadow<'a> {
     /// The tree of `home`, which programs know as `root`.
-    pub fn new(home: &'static Home, catalog: &'a Catalog, pool: &'static Pool, root: &'a [u8]) -> Shadow<'a> {
+    pub fn new(
+        home: &'static Home,
+        catalog: &'a dyn Names,
+        pool: &'static Pool,
+        root: &'a [u8],
+    ) -> Shadow<'a> {
         Shadow { home, catalog, pool, root, may_change: true }
     }
 
@@ -181,11 +197,19 @@ impl<'a> Shadow<'a> {
     }
 
     fn entries(&self, names: &[&[u8]], id: &[u8], deep: bool) -> Result<(), Errno> {
-        let entries = match self.catalog.list(id) {
+        let mut entries = match self.catalog.list(id) {
             // Removed, or made something else, since: the kernel says so.
             Err(Errno(libc::ENOTDIR)) => return Ok(()),
             other => other?,
         };
+        let mut unknown: Vec<&mut Inode> = Vec::new();
+        for (entry, inode) in entries.iter_mut().filter(|(_, i)| i.bare && i.kind != Type::Dir) {
+            let path: Vec<&[u8]> = names.iter().copied().chain([entry.as_slice()]).collect();
+            if !mirror::is_version(self, &path, inode)? {
+                unknown.push(inode);
+            }
+        }
+        self.catalog.complete(&mut unknown)?;
         let mut known = std::collections::BTreeSet::new();
         for (entry, inode) in &entries {
             let path: Vec<&[u8]> = names.iter().copied().chain([entry.as_slice()]).collect();
@@ -224,6 +248,8 @@ impl<'a> Shadow<'a> {
             version: 0,
             target: new.target.to_vec(),
             xattrs: Vec::new(),
+            tag: None,
+            bare: false,
         };
         let (made, inode) = self.catalog.make(&dir.id, last, &inode)?;
         if made {
@@ -280,10 +306,14 @@ impl<'a> Shadow<'a> {
             mirror::bring(self, &names, &theirs)?;
             return Ok(false);
         }
-        if let Some((control, Found::Fresh)) = control
-            && st.st_size > 0
-        {
-            control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+        if let Some((control, found)) = control {
+            if theirs.tag.is_some() {
+                control.set_tag(theirs.tag.as_deref());
+                control.head().version.store(theirs.version, Ordering::Release);
+            }
+            if found == Found::Fresh && st.st_size > 0 {
+                control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
+            }
         }
         Ok(true)
     }
@@ -315,9 +345,32 @@ impl<'a> Shadow<'a> {
 
     /// Renames, as rename(2) and renameat2(2) do. The file that has lost its last name by it.
     pub fn rename(&self, from: &[u8], to: &[u8], over: Over) -> Result<Option<Gone>, Errno> {
-        let (dir, last) = self.place(from)?.ok_or(Errno(libc::EBUSY))?;
+        let way = self.follow(from, false, true)?.ok_or(Errno(libc::EXDEV))?;
+        let (dir, last) = way.place()?.ok_or(Errno(libc::EBUSY))?;
         let (dir2, last2) = self.place(to)?.ok_or(Errno(libc::EBUSY))?;
-        self.catalog.rename((&dir, &last), (&dir2, &last2), over)
+        if let Some(source) = way.end().filter(|_| self.home.layout().is_whole()) {
+            let to = objects::below(&dir2, &last2);
+            self.home.move_begins(&Move { from: source.id.clone(), to, tag: source.tag.clone() })?;
+        }
+        let done = self.catalog.rename((&dir, &last), (&dir2, &last2), over).inspect_err(|_| {
+            self.home.move_ends();
+        })?;
+        for moved in &done.retagged {
+            self.retag(moved)?;
+        }
+        Ok(done.gone)
+    }
+
+    /// The anchor of a file whose object has another tag for the same bytes is of that version.
+    fn retag(&self, moved: &Retagged) -> Result<(), Errno> {
+        let anchor = self.anchor(&parts(&moved.name))?;
+        gate::retag(self.home, &anchor, moved.was.as_deref(), moved.tag.as_deref())
+    }
+
+    /// What a name leads to now, links not followed.
+    pub(super) fn now(&self, names: &[&[u8]]) -> Result<Option<Inode>, Errno> {
+        let mut way = self.catalog.walk(names)?;
+        Ok(if way.len() == names.len() + 1 { way.pop() } else { None })
     }
 
     /// Another name for a file, or for a symbolic link.
@@ -336,19 +389,15 @@ impl<'a> Shadow<'a> {
         let inode = way.end().ok_or(Errno(libc::ENOENT))?;
         let path = self.anchor(&way.names())?;
         let st = sys::statat(libc::AT_FDCWD, &path, false)?;
-        self.catalog.set(&inode.id, st.st_mode & 0o7777, st.st_uid, st.st_gid, mirror::mtime_of(&st))?;
-        if attributes { self.catalog.set_xattrs(&inode.id, &xattrs::of(&path)?) } else { Ok(()) }
+        let time = mirror::mtime_of(&st);
+        let dressed = self.catalog.set(&inode.id, st.st_mode & 0o7777, st.st_uid, st.st_gid, time)?;
+        let others = if attributes { self.catalog.set_xattrs(&inode.id, &xattrs::of(&path)?)? } else { None };
+        dressed.iter().chain(&others).try_for_each(|moved| self.retag(moved))
     }
 
     /// The directory in which a name lies, links on the way followed, and its last part; `None` for the root itself.
     fn place(&self, name: &[u8]) -> Result<Option<Place>, Errno> {
-        let way = self.follow(name, false, true)?.ok_or(Errno(libc::EXDEV))?;
-        let Some(last) = way.path.last() else { return Ok(None) };
-        match (way.parent(), way.inodes.last()) {
-            (Some(dir), _) => Ok(Some((dir.id.clone(), last.clone()))),
-            (None, Some(end)) if end.kind == Type::Dir => Err(Errno(libc::ENOENT)),
-            _ => Err(Errno(libc::ENOTDIR)),
-        }
+        self.follow(name, false, true)?.ok_or(Errno(libc::EXDEV))?.place()
     }
 
     /// The anchor of a name.

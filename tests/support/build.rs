@@ -152,21 +152,28 @@ pub fn helpers() -> PathBuf {
 /// As [`libiris`], with the library of the Redis store brought up to date beside it.
 pub fn libiris_with_redis() -> PathBuf {
     static DONE: OnceLock<PathBuf> = OnceLock::new();
-    DONE.get_or_init(|| {
-        let library = libiris();
-        if std::env::var_os("IRIS_TEST_LIBRARY").is_none() {
-            let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
-            let mut command = Command::new(env!("CARGO"));
-            command
-                .args(["build", "--release", "--quiet", "-p", "iris-store-redis", "--target-dir"])
-                .arg(target);
-            compile(command.current_dir(root()), "libiris_store_redis.so");
-        }
-        let store = library.with_file_name("libiris_store_redis.so");
-        assert!(store.is_file(), "{} is not there", store.display());
-        library
-    })
-    .clone()
+    DONE.get_or_init(|| libiris_with("redis")).clone()
+}
+
+/// The same with the S3 store.
+pub fn libiris_with_s3() -> PathBuf {
+    static DONE: OnceLock<PathBuf> = OnceLock::new();
+    DONE.get_or_init(|| libiris_with("s3")).clone()
+}
+
+fn libiris_with(store: &str) -> PathBuf {
+    let library = libiris();
+    let name = format!("libiris_store_{store}.so");
+    if std::env::var_os("IRIS_TEST_LIBRARY").is_none() {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("the target directory");
+        let mut command = Command::new(env!("CARGO"));
+        let package = format!("iris-store-{store}");
+        command.args(["build", "--release", "--quiet", "-p", &package, "--target-dir"]).arg(target);
+        compile(command.current_dir(root()), &name);
+    }
+    let beside = library.with_file_name(name);
+    assert!(beside.is_file(), "{} is not there", beside.display());
+    library
 }
 
 /// The folder of the stores' libraries, with that for Redis.

@@ -5,6 +5,7 @@
 #![allow(dead_code)]
 
 pub mod build;
+pub mod node;
 pub mod pair;
 pub mod run;
 pub mod servers;

@@ -1,6 +1,8 @@
-//! The names of a home that several nodes share, kept in the store beside the bytes: directories, modes, times, links,
-//! and which inode has which bytes. Owns the layout of these records (names.lua, version 1) and the calls on them; each
-//! is one script, atomic for everybody. Knows no anchors.
+//! The names of a home that several nodes share: directories, modes, times, links, and which inode has which bytes. Owns
+//! the calls on them ([`Names`]), and one place where they are kept: beside the bytes, as records that scripts change
+//! (names.lua, version 1), each call one script, atomic for everybody. The other is [`objects`]. Knows no anchors.
+
+pub mod objects;
 
 use super::failed;
 use crate::errno::Errno;
@@ -76,6 +78,10 @@ pub struct Inode {
     pub target: Vec<u8>,
     /// Extended attributes, as [`super::xattrs`] writes them.
     pub xattrs: Vec<u8>,
+    /// The store's tag of the object that the file is, where it is one.
+    pub tag: Option<String>,
+    /// Only its type, length and version are known; the rest is what such names have by default.
+    pub bare: bool,
 }
 
 /// A file that has lost its last name, whose objects may go.
@@ -101,7 +107,73 @@ pub enum Over {
     Exchange,
 }
 
-/// The names of one home.
+/// What a rename did beside moving a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Renamed {
+    /// The file that has lost its last name by it.
+    pub gone: Option<Gone>,
+    /// Files that have other tags by it.
+    pub retagged: Vec<Retagged>,
+}
+
+/// A file whose object has another tag, without its bytes being others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Retagged {
+    /// Its name below the home's root, as it was.
+    pub name: Vec<u8>,
+    /// The tag that it had.
+    pub was: Option<String>,
+    /// The tag that it has.
+    pub tag: Option<String>,
+}
+
+/// The names of one home, wherever they are kept. All calls are on service threads.
+///
+/// # Errors
+/// Those of the system call in question, and what a store fails with.
+pub trait Names: Send + Sync {
+    /// The inodes on the way along `names` from the root, which comes first: fewer than names + 1 where the way ends at
+    /// a name that is not there, or at something that is no directory.
+    fn walk(&self, names: &[&[u8]]) -> Result<Vec<Inode>, Errno>;
+
+    /// The entries of a directory, in no order; they may be bare.
+    fn list(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, Inode)>, Errno>;
+
+    /// Finds out the type of bare inodes, as far as a listing does not tell it, and what else there is to tell of them.
+    fn complete(&self, _bare: &mut [&mut Inode]) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Makes a name for `new` in `dir`, unless there is one. Whether it was made, and what the name leads to.
+    fn make(&self, dir: &[u8], name: &[u8], new: &Inode) -> Result<(bool, Inode), Errno>;
+
+    /// Another name for a file.
+    fn link(&self, dir: &[u8], name: &[u8], id: &[u8]) -> Result<(), Errno>;
+
+    /// Removes a name of a file. The file, if it was its last.
+    fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Gone>, Errno>;
+
+    /// Removes an empty directory.
+    fn rmdir(&self, dir: &[u8], name: &[u8]) -> Result<(), Errno>;
+
+    /// Renames.
+    fn rename(&self, from: (&[u8], &[u8]), to: (&[u8], &[u8]), over: Over) -> Result<Renamed, Errno>;
+
+    /// Sets an inode's mode, owner, group and time. Its tag, if it has another by that.
+    fn set(&self, id: &[u8], mode: u32, uid: u32, gid: u32, mtime_ns: u64)
+    -> Result<Option<Retagged>, Errno>;
+
+    /// Sets an inode's extended attributes, as [`super::xattrs`] writes them. Its tag, if it has another by that.
+    fn set_xattrs(&self, id: &[u8], xattrs: &[u8]) -> Result<Option<Retagged>, Errno>;
+
+    /// Whether a file still has a name.
+    fn exists(&self, id: &[u8]) -> Result<bool, Errno>;
+
+    /// A file's bytes are in their objects: its new length and time. Gives its new version, where versions are counted.
+    fn settled(&self, id: &[u8], len: u64, mtime_ns: u64) -> Result<Option<u64>, Errno>;
+}
+
+/// The names of one home as records beside the bytes.
 pub struct Catalog {
     store: Arc<dyn Store>,
     tag: Vec<u8>,
@@ -114,17 +186,27 @@ impl Catalog {
         Some(Catalog { store, tag: format!("{{iris:1:{name}}}").into_bytes() })
     }
 
-    /// The inodes on the way along `names` from the root, which comes first: fewer than names + 1 where the way ends at
-    /// a name that is not there, or at something that is no directory.
-    pub fn walk(&self, names: &[&[u8]]) -> Result<Vec<Inode>, Errno> {
+    fn run(&self, script: &Script, command: &[u8], args: &[&[u8]]) -> Result<Reply, Errno> {
+        let mut all = Vec::with_capacity(args.len() + 1);
+        all.push(command);
+        all.extend_from_slice(args);
+        let scripts = self.store.scripts().ok_or(Errno(libc::EOPNOTSUPP))?;
+        match scripts.run(script, &[&self.tag], &all).map_err(|e| failed(&e))? {
+            Reply::Bytes(b) if b.first() == Some(&b'!') => Err(refusal(&b[1..])),
+            reply => Ok(reply),
+        }
+    }
+}
+
+impl Names for Catalog {
+    fn walk(&self, names: &[&[u8]]) -> Result<Vec<Inode>, Errno> {
         match self.run(&ASK, b"walk", names)? {
             Reply::List(way) => way.iter().map(inode).collect(),
             _ => Err(malformed()),
         }
     }
 
-    /// The entries of a directory, in no order.
-    pub fn list(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, Inode)>, Errno> {
+    fn list(&self, dir: &[u8]) -> Result<Vec<(Vec<u8>, Inode)>, Errno> {
         let Reply::List(entries) = self.run(&ASK, b"list", &[dir])? else { return Err(malformed()) };
         entries
             .iter()
@@ -138,8 +220,7 @@ impl Catalog {
             .collect()
     }
 
-    /// Makes a name for `new` in `dir`, unless there is one. Whether it was made, and what the name leads to.
-    pub fn make(&self, dir: &[u8], name: &[u8], new: &Inode) -> Result<(bool, Inode), Errno> {
+    fn make(&self, dir: &[u8], name: &[u8], new: &Inode) -> Result<(bool, Inode), Errno> {
         let numbers =
             [new.mode.into(), new.uid.into(), new.gid.into(), new.mtime_ns].map(|n: u64| n.to_string());
         let now = now();
@@ -164,75 +245,59 @@ impl Catalog {
         }
     }
 
-    /// Another name for a file.
-    pub fn link(&self, dir: &[u8], name: &[u8], id: &[u8]) -> Result<(), Errno> {
+    fn link(&self, dir: &[u8], name: &[u8], id: &[u8]) -> Result<(), Errno> {
         self.run(&CHANGE, b"link", &[dir, name, id, &now()]).map(drop)
     }
 
-    /// Removes a name of a file. The file, if it was its last.
-    pub fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Gone>, Errno> {
+    fn unlink(&self, dir: &[u8], name: &[u8]) -> Result<Option<Gone>, Errno> {
         gone(self.run(&CHANGE, b"unlink", &[dir, name, &now()])?)
     }
 
-    /// Removes an empty directory.
-    pub fn rmdir(&self, dir: &[u8], name: &[u8]) -> Result<(), Errno> {
+    fn rmdir(&self, dir: &[u8], name: &[u8]) -> Result<(), Errno> {
         self.run(&CHANGE, b"rmdir", &[dir, name, &now()]).map(drop)
     }
 
-    /// Renames. The file that has lost its last name by it, if any.
-    pub fn rename(
-        &self,
-        from: (&[u8], &[u8]),
-        to: (&[u8], &[u8]),
-        over: Over,
-    ) -> Result<Option<Gone>, Errno> {
+    fn rename(&self, from: (&[u8], &[u8]), to: (&[u8], &[u8]), over: Over) -> Result<Renamed, Errno> {
         let how: &[u8] = match over {
             Over::Replace => b"",
             Over::Never => b"n",
             Over::Exchange => b"x",
         };
-        gone(self.run(&CHANGE, b"rename", &[from.0, from.1, to.0, to.1, how, &now()])?)
+        let gone = gone(self.run(&CHANGE, b"rename", &[from.0, from.1, to.0, to.1, how, &now()])?)?;
+        Ok(Renamed { gone, retagged: Vec::new() })
     }
 
-    /// Sets an inode's mode, owner, group and time.
-    pub fn set(&self, id: &[u8], mode: u32, uid: u32, gid: u32, mtime_ns: u64) -> Result<(), Errno> {
+    fn set(
+        &self,
+        id: &[u8],
+        mode: u32,
+        uid: u32,
+        gid: u32,
+        mtime_ns: u64,
+    ) -> Result<Option<Retagged>, Errno> {
         let n = [mode.into(), uid.into(), gid.into(), mtime_ns].map(|n: u64| n.to_string());
         let args: [&[u8]; 9] =
             [id, b"m", n[0].as_bytes(), b"u", n[1].as_bytes(), b"g", n[2].as_bytes(), b"mt", n[3].as_bytes()];
-        self.run(&ASK, b"set", &args).map(drop)
+        self.run(&ASK, b"set", &args).map(|_| None)
     }
 
-    /// Sets an inode's extended attributes, as [`super::xattrs`] writes them.
-    pub fn set_xattrs(&self, id: &[u8], xattrs: &[u8]) -> Result<(), Errno> {
-        self.run(&ASK, b"set", &[id, b"x", xattrs]).map(drop)
+    fn set_xattrs(&self, id: &[u8], xattrs: &[u8]) -> Result<Option<Retagged>, Errno> {
+        self.run(&ASK, b"set", &[id, b"x", xattrs]).map(|_| None)
     }
 
-    /// Whether a file still has a name.
-    pub fn exists(&self, id: &[u8]) -> Result<bool, Errno> {
+    fn exists(&self, id: &[u8]) -> Result<bool, Errno> {
         match self.run(&ASK, b"exists", &[id])? {
             Reply::Int(n) => Ok(n == 1),
             _ => Err(malformed()),
         }
     }
 
-    /// A file's bytes are in their objects: its new length and time. Gives its new version.
-    pub fn settled(&self, id: &[u8], len: u64, mtime_ns: u64) -> Result<u64, Errno> {
+    fn settled(&self, id: &[u8], len: u64, mtime_ns: u64) -> Result<Option<u64>, Errno> {
         let (len, mtime) = (len.to_string(), mtime_ns.to_string());
         // Counted twice, a version is only looked at once too often.
         match self.run(&ASK, b"settled", &[id, len.as_bytes(), mtime.as_bytes()])? {
-            Reply::Int(version) => Ok(version as u64),
+            Reply::Int(version) => Ok(Some(version as u64)),
             _ => Err(malformed()),
-        }
-    }
-
-    fn run(&self, script: &Script, command: &[u8], args: &[&[u8]]) -> Result<Reply, Errno> {
-        let mut all = Vec::with_capacity(args.len() + 1);
-        all.push(command);
-        all.extend_from_slice(args);
-        let scripts = self.store.scripts().ok_or(Errno(libc::EOPNOTSUPP))?;
-        match scripts.run(script, &[&self.tag], &all).map_err(|e| failed(&e))? {
-            Reply::Bytes(b) if b.first() == Some(&b'!') => Err(refusal(&b[1..])),
-            reply => Ok(reply),
         }
     }
 }
@@ -306,5 +371,7 @@ fn inode(reply: &Reply) -> Result<Inode, Errno> {
         version: number(8)?,
         target: bytes(9)?.to_vec(),
         xattrs: bytes(10)?.to_vec(),
+        tag: None,
+        bare: false,
     })
 }

@@ -38,6 +38,7 @@ impl Resident {
     pub fn emptied(&self, fd: i32) -> Result<(), Errno> {
         self.locked(|| {
             self.cut(0);
+            self.control.forget_version();
             // What others have written since is newer than the cut.
             match sys::fstat(fd)?.st_size as u64 {
                 0 => Ok(()),

@@ -17,6 +17,8 @@ impl Resident {
         if head.flags.load(Ordering::Acquire) & (LOOSE | UNLINKED) != 0 {
             return Ok(0);
         }
+        // While an object is put together, all that is here of it must stay.
+        let bound = if self.home.layout().is_whole() { LOOSE | SENDING } else { LOOSE };
         let home = self.evictable(own)?;
         let keep = granules(&keep);
         let mut gone = 0;
@@ -41,7 +43,7 @@ impl Resident {
                     let done = self.locked(|| -> Result<bool, Errno> {
                         // Somebody may have written, or left for the kernel, since.
                         if self.control.run(Bit::Dirty, true, a, b).is_some()
-                            || head.flags.load(Ordering::Acquire) & LOOSE != 0
+                            || head.flags.load(Ordering::Acquire) & bound != 0
                             || b > self.evictable(own)?
                         {
                             return Ok(false);
@@ -122,7 +124,7 @@ impl Resident {
     }
 
     /// Whoever dies in this leaves an anchor of the old version, with nothing in it: the next look does it again.
-    fn replaced_if(
+    pub(super) fn replaced_if(
         &self,
         own: i32,
         len: u64,

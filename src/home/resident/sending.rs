@@ -5,11 +5,11 @@ use super::{Anchor, BATCH, Resident, all_is_new, read_all};
 use crate::errno::Errno;
 use crate::home::control::{Bit, CHANGED, GRANULE, NO_CUT, SENDING, UNLINKED, WILD};
 use crate::home::map::{At, Map};
-use crate::home::{SMALL_OBJECT, ServiceFd, attributes, failed, service, told};
+use crate::home::{ServiceFd, service, told};
 use crate::log;
 use crate::sys;
 use crate::tier0::lock;
-use iris_store::{Condition, Outcome, Part, Request, Source, Store};
+use iris_store::Store;
 use std::sync::atomic::Ordering;
 
 /// Steps of upkeep after a file was sent, of [`BATCH`] bytes each.
@@ -108,7 +108,9 @@ impl Resident {
         self.begin(own, round)?;
         let len = round.len;
         if self.home.layout().is_whole() {
-            self.send_whole(store, own, len)?;
+            if !self.send_whole(store, own, len)? {
+                return Ok(());
+            }
             round.changed = true;
         } else {
             self.send_mapped(store, own, round)?;
@@ -219,80 +221,5 @@ impl Resident {
                 }
             }
         }
-    }
-
-    fn send_whole(&self, store: &dyn Store, own: &ServiceFd, len: u64) -> Result<(), Errno> {
-        let head = self.control.head();
-        let key = self.home.key_of(own)?;
-        let end = len.div_ceil(GRANULE);
-        let meta = attributes::to_meta(&sys::fstat(own.raw())?);
-        let source = AnchorSource(own.raw());
-        let facts = if len <= SMALL_OBJECT {
-            // All of it must be here: a put replaces the object.
-            while let Some((from, to)) = self.missing(&(0..len)) {
-                self.fetch_run(store, own, from, to)?;
-            }
-            let mut bytes = vec![0u8; len as usize];
-            read_all(own.raw(), &mut bytes, 0)?;
-            let put = Request::Put { key: &key, bytes: &bytes, condition: Condition::Always, meta: &meta };
-            match store.one(put) {
-                Ok(Outcome::Put(tag)) => Ok(tag),
-                Ok(_) => Ok(None),
-                Err(e) => Err(e),
-            }
-        } else {
-            let tag = self.control.tag();
-            let home_len = head.home_len.load(Ordering::Acquire);
-            let parts = self.parts(&key, &source, tag.as_deref(), len, home_len);
-            match store.compose() {
-                Some(c) => c.compose(&key, &parts, Condition::Always, &meta).map(|f| f.tag),
-                None => return Err(Errno(libc::EFBIG)),
-            }
-        };
-        match facts {
-            Ok(tag) => {
-                self.control.set_tag(tag.as_deref());
-                head.cutting.store(NO_CUT, Ordering::Release);
-                self.locked(|| self.control.settle_bits(0, end))
-            }
-            Err(e) => Err(failed(&e)),
-        }
-    }
-
-    /// The object's parts: what is present comes from the anchor, what is not from the object itself.
-    fn parts<'a>(
-        &self,
-        key: &'a [u8],
-        source: &'a AnchorSource,
-        tag: Option<&'a str>,
-        len: u64,
-        home_len: u64,
-    ) -> Vec<Part<'a>> {
-        let mut parts = Vec::new();
-        let mut at = 0;
-        while at < len {
-            match self.missing(&(at..len)) {
-                Some((from, to)) if from * GRANULE <= at => {
-                    let end = (to * GRANULE).min(home_len).min(len);
-                    parts.push(Part::Existing { key, offset: at, len: end - at, tag });
-                    at = end;
-                }
-                next => {
-                    let end = next.map_or(len, |(from, _)| (from * GRANULE).min(len));
-                    parts.push(Part::Bytes { source, offset: at, len: end - at });
-                    at = end;
-                }
-            }
-        }
-        parts
-    }
-}
-
-/// The anchor as the source of a long put.
-struct AnchorSource(i32);
-
-impl Source for AnchorSource {
-    fn read_at(&self, offset: u64, into: &mut [u8]) -> std::io::Result<()> {
-        Ok(read_all(self.0, into, offset)?)
     }
 }

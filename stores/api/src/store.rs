@@ -40,6 +40,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Objects by version, where the store tells one version of an object from another.
+    fn versions(&self) -> Option<&dyn Versions> {
+        None
+    }
+
     /// Carries out one request.
     fn one(&self, request: Request<'_>) -> Result<Outcome> {
         let mut outcomes = Vec::with_capacity(1);
@@ -60,6 +65,24 @@ pub trait Compose {
         parts: &[Part<'_>],
         condition: Condition,
         meta: &[(String, String)],
+    ) -> Result<ObjectFacts>;
+}
+
+/// Reading and copying what an object was when it was looked at, and nothing else.
+pub trait Versions {
+    /// Fills `into` from `offset` of the version of an object that has `tag`, all of it; another version, or none, is
+    /// [`Precondition`](crate::Kind::Precondition) or [`NotFound`](crate::Kind::NotFound).
+    fn read_version(&self, key: &[u8], tag: &str, offset: u64, into: &mut [u8]) -> Result<()>;
+
+    /// Makes or replaces `to` by a copy of `from` (which may be the same) that the store makes itself: atomic to readers.
+    /// With `tag` only of that version. The copy keeps the text kept with the object, or has `meta` in its stead. Gives
+    /// what the copy is.
+    fn copy(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        tag: Option<&str>,
+        meta: Option<&[(String, String)]>,
     ) -> Result<ObjectFacts>;
 }
 

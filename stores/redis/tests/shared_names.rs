@@ -64,7 +64,7 @@ impl Node {
     fn names<T: Send>(&self, f: impl FnOnce(&Shadow<'_>) -> Result<T, Errno> + Send) -> Result<T, Errno> {
         service::call(|| {
             let catalog = self.home.catalog()?.unwrap();
-            f(&Shadow::new(self.home, &catalog, self.pool, b"/virt"))
+            f(&Shadow::new(self.home, &*catalog, self.pool, b"/virt"))
         })?
     }
 

@@ -4,6 +4,7 @@
 mod codec;
 mod compose;
 mod conditions;
+mod copying;
 mod fault;
 mod listing;
 mod login;

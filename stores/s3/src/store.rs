@@ -14,7 +14,7 @@ use crate::writing::{self, Meta};
 use bytes::Bytes;
 use iris_store::{
     Address, Capabilities, Compose, Condition, Host, Kind, ListRequest, Outcome, Page, Request, Result,
-    Store, StoreError,
+    Store, StoreError, Versions,
 };
 use std::collections::HashMap;
 use std::mem::ManuallyDrop;
@@ -316,6 +316,10 @@ impl Store for S3 {
     }
 
     fn compose(&self) -> Option<&dyn Compose> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn Versions> {
         Some(self)
     }
 }

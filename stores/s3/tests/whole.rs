@@ -436,3 +436,49 @@ fn the_library_needs_no_others() {
         assert!(known.iter().any(|k| line.contains(k)), "{line}");
     }
 }
+
+/// Copies that the server makes keep what an object is, or all of it but the text kept with it; and versions are told
+/// apart in reading and copying.
+#[test]
+fn versions_are_read_and_copied_and_no_other() {
+    for name in ["moto", "ceph"] {
+        let server = server(name);
+        let prefix = fresh("versions");
+        let store = server.open(&prefix, "");
+        let versions = store.versions().unwrap();
+        let bytes = pattern(5, 100_000);
+        let code = "s3.put_object(Bucket=bucket, Key=sys.argv[1], Body=open(sys.argv[2], 'rb').read(), ContentType='text/x', \
+                    Metadata={'mode': '1', 'who': 'boto'})";
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &bytes).unwrap();
+        server.boto(code, &[&format!("{prefix}/a b"), file.path().to_str().unwrap()]);
+        let facts = |key: &str| match store.one(Request::Head { key: key.as_bytes() }) {
+            Ok(Outcome::Facts(facts)) => facts,
+            other => panic!("{name}: {key}: {other:?}"),
+        };
+        let first = facts("a b");
+        let tag = first.tag.clone().unwrap();
+        let copy = versions.copy(b"a b", b"d/c", Some(&tag), None).unwrap();
+        assert_eq!((copy.len, &copy.meta), (100_000, &first.meta), "{name}");
+        assert_eq!(facts("d/c").meta, first.meta, "{name}");
+        assert_eq!(facts("d/c").tag, copy.tag, "{name}");
+        let meta = vec![("mode".to_owned(), "2".to_owned())];
+        let again = versions.copy(b"d/c", b"d/c", None, Some(&meta)).unwrap();
+        assert_eq!((facts("d/c").meta, facts("d/c").tag), (meta, again.tag), "{name}");
+        assert!(store.get("d/c", 0, 200_000).unwrap() == bytes, "{name}");
+        let kind = server.boto(
+            "print(s3.head_object(Bucket=bucket, Key=sys.argv[1])['ContentType'])",
+            &[&format!("{prefix}/d/c")],
+        );
+        assert_eq!(kind.trim(), "text/x", "{name}");
+        let mut into = vec![0; 5000];
+        versions.read_version(b"a b", &tag, 70_000, &mut into).unwrap();
+        assert!(into == bytes[70_000..75_000], "{name}");
+        store.put("a b", &pattern(6, 100_000)).unwrap();
+        let kind = |e: iris_store::StoreError| e.kind;
+        assert_eq!(versions.read_version(b"a b", &tag, 0, &mut into).map_err(kind), Err(Kind::Precondition));
+        assert_eq!(versions.copy(b"a b", b"x", Some(&tag), None).map_err(kind), Err(Kind::Precondition));
+        assert_eq!(versions.copy(b"none", b"x", None, None).map_err(kind), Err(Kind::NotFound));
+        assert!(!listed(&store).contains(&"x".to_owned()), "{name}");
+    }
+}
