@@ -1,21 +1,27 @@
 /* One timed stretch of plain file I/O, open to close, and the check that its bytes are right. It knows nothing of
  * Iris: the same binary runs natively and preloaded.
- *   bench-io write|over|least|least-over|pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl
+ *   bench-io write|over|least|least-over|pages|log|log-over|log-pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT
+ *            seq|perm|repl
  *   bench-io many FOLDER BLOCK COUNT FILES
  *     write        COUNT writes of BLOCK bytes to a new file          over   the same on a file that fill made
  *     least        the least that takes the same writes in and leaves the same file: each copied once, to its place in
  *                  memory, and then the fewest and largest writes in order; what no write covers stays as it is.
  *                  least-over   the same for over.  pages   as least, by stores into a mapping of the file
+ *     log          the least that also keeps what is written if the program is killed, in an order that others can follow:
+ *                  each copied to the end of a log in shared memory, with a record, under one lock, and published by one
+ *                  store; at the end sorted into windows, put together there, and written as by least.
+ *                  log-over   the same for over.   log-pages   the same, home by stores into a mapping
  *     read         COUNT reads of BLOCK bytes, untimed second pass compares every byte
  *     forked       as write, through a descriptor that a child has had since a fork
  *     many         COUNT appends of BLOCK bytes, in turn to FILES files; prints as write, from the first open to the
  *                  last close
  *     fill         makes the file that over and read want             verify what a write run must have left
  *     seq in order; perm every block once in a random order; repl random blocks, some often and some never
- * write, over, least, pages, forked and read print the seconds from before open to after close. */
+ * write, over, least, pages, log, forked and read print the seconds from before open to after close. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,6 +171,76 @@ static double write_least(const char *name, int flags, int pages) {
     return took;
 }
 
+/* A record of the log. */
+struct record {
+    uint64_t offset, at;
+    uint64_t len;
+};
+
+static double write_log(const char *name, int flags, int pages) {
+    enum { WINDOW = 1 << 20, AHEAD = 16 };
+    size_t span = count * block, windows = span / WINDOW + 1;
+    struct {
+        _Atomic int lock;
+        _Atomic size_t published;
+    } *head;
+    size_t bytes = 4096 + span + count * sizeof(struct record) + count * sizeof(uint32_t) + 2 * WINDOW + windows * 4;
+    unsigned char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    if (memory == MAP_FAILED) die("memory");
+    head = (void *)memory;
+    unsigned char *payload = memory + 4096, *window = payload + span, *set = window + WINDOW, *map = NULL;
+    struct record *records = (void *)(set + WINDOW);
+    uint32_t *sorted = (void *)(records + count), *ends = sorted + count;
+    size_t used = 0, blocks = 0;
+    double from = now();
+    int fd = open(name, flags, 0644);
+    if (fd < 0) die(name);
+    for (size_t i = 0; i < count; i++) {
+        const unsigned char *bytes_now = bytes_of(i);
+        __builtin_prefetch(bytes_of(i + 4));
+        while (atomic_exchange_explicit(&head->lock, 1, memory_order_acquire)) continue;
+        memcpy(payload + used, bytes_now, block);
+        records[i] = (struct record){(uint64_t)order[i] * block, used, block};
+        used += block;
+        atomic_store_explicit(&head->published, i + 1, memory_order_release);
+        atomic_store_explicit(&head->lock, 0, memory_order_release);
+        if (order[i] >= blocks) blocks = order[i] + 1;
+    }
+    for (size_t i = 0; i < count; i++) ends[records[i].offset / WINDOW + 1]++;
+    for (size_t w = 1; w <= windows - 1; w++) ends[w] += ends[w - 1];
+    for (size_t i = 0; i < count; i++) sorted[ends[records[i].offset / WINDOW]++] = (uint32_t)i;
+    if (pages) {
+        if (ftruncate(fd, (off_t)(blocks * block))) die("ftruncate");
+        map = mmap(NULL, blocks * block, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+        if (map == MAP_FAILED) die("mmap");
+    }
+    size_t each = WINDOW / block;
+    for (size_t w = 0, first = 0; w < windows - 1; first = ends[w++]) {
+        memset(set, 0, each);
+        for (size_t i = first; i < ends[w]; i++) {
+            if (i + AHEAD < count) __builtin_prefetch(payload + records[sorted[i + AHEAD]].at);
+            const struct record *r = &records[sorted[i]];
+            memcpy(window + r->offset % WINDOW, payload + r->at, block);
+            set[r->offset % WINDOW / block] = 1;
+        }
+        for (size_t i = 0; i < each; i++) {
+            size_t run = i;
+            while (i < each && set[i]) i++;
+            if (run == i) continue;
+            size_t at = w * WINDOW + run * block, n = (i - run) * block;
+            if (pages)
+                memcpy(map + at, window + run * block, n);
+            else if (pwrite(fd, window + run * block, n, (off_t)at) != (ssize_t)n)
+                die("write");
+        }
+    }
+    if (pages && munmap(map, blocks * block)) die("munmap");
+    if (close(fd)) die("close");
+    double took = now() - from;
+    munmap(memory, bytes);
+    return took;
+}
+
 static double read_blocks(const char *name, int seek, int compare) {
     /* A page's start: where the heap happens to put a buffer changes the kernel's copy by a tenth. */
     unsigned char *into = aligned_alloc(4096, (block + 4095) / 4096 * 4096);
@@ -208,7 +284,7 @@ static void verify(const char *name, int over) {
 
 int main(int argc, char **argv) {
     if (argc != 6) {
-        fprintf(stderr, "usage: bench-io write|over|least|least-over|pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl\n"
+        fprintf(stderr, "usage: bench-io write|over|least|least-over|pages|log|log-over|log-pages|read|fill|verify|verify-over|forked FILE BLOCK COUNT seq|perm|repl\n"
                         "       bench-io many FOLDER BLOCK COUNT FILES\n");
         return 2;
     }
@@ -244,6 +320,11 @@ int main(int argc, char **argv) {
         printf("%.9f\n", write_least(name, O_RDWR | O_CREAT | O_TRUNC, !strcmp(what, "pages")));
     } else if (!strcmp(what, "least-over")) {
         printf("%.9f\n", write_least(name, O_WRONLY, 0));
+    } else if (!strcmp(what, "log") || !strcmp(what, "log-pages")) {
+        if (unlink(name) && errno != ENOENT) die(name);
+        printf("%.9f\n", write_log(name, O_RDWR | O_CREAT | O_TRUNC, !strcmp(what, "log-pages")));
+    } else if (!strcmp(what, "log-over")) {
+        printf("%.9f\n", write_log(name, O_WRONLY, 0));
     } else if (!strcmp(what, "fill")) {
         write_blocks(name, O_WRONLY | O_CREAT | O_TRUNC, 0, count, 0);
     } else if (!strcmp(what, "read")) {

@@ -73,7 +73,7 @@ impl Survey {
 
 /// A part of an extent that lies in one window, in one word: from the top, where it goes in the window, its length less
 /// one, the number of its block, and where it lies there.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 struct Piece(u64);
 
 impl Piece {
@@ -169,13 +169,14 @@ pub fn gather<E>(
     for w in 0..windows {
         ends[w + 1] += ends[w];
     }
-    let mut order = vec![Piece::default(); ends[windows] as usize];
+    // Words, not pieces: these come as fresh zeros, which nobody has to write.
+    let mut order = vec![0u64; ends[windows] as usize];
     extents.each(|e| {
         pieces(&e, start, |w, piece| {
             if let Some(end) = ends[..windows].get_mut(w)
                 && let Some(place) = order.get_mut(*end as usize)
             {
-                *place = piece;
+                *place = piece.0;
                 *end += 1;
             }
         });
@@ -191,13 +192,13 @@ pub fn gather<E>(
         if members.is_empty() {
             continue;
         }
-        for (n, piece) in members.iter().enumerate() {
+        for (n, &word) in members.iter().enumerate() {
             // The payload lies all over Tier 0: ask for it before it is needed.
-            if let Some(next) = members.get(n + ahead) {
-                let bytes = next.bytes(extents);
+            if let Some(&next) = members.get(n + ahead) {
+                let bytes = Piece(next).bytes(extents);
                 prefetch::lines(bytes.as_ptr(), bytes.len());
             }
-            let (to, bytes) = (piece.to(), piece.bytes(extents));
+            let (to, bytes) = (Piece(word).to(), Piece(word).bytes(extents));
             buffer[to..to + bytes.len()].copy_from_slice(bytes);
             mark(&mut written, to, to + bytes.len());
         }

@@ -81,6 +81,8 @@ impl Pool {
                 }
                 self.reserved(block).store(1, Ordering::Release);
             }
+            // Before its head is written: a read brings the pages round it along, a write only its own.
+            self.populate(block, 0);
             let head = self.block(block);
             head.next.store(0, Ordering::Relaxed);
             head.records.store(0, Ordering::Relaxed);
