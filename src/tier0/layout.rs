@@ -56,6 +56,7 @@ pub struct Superblock {
 }
 
 /// A process that has staged bytes or holds locks.
+#[derive(Default)]
 #[repr(C, align(32))]
 pub struct Process {
     /// Process id; 0 is a free entry.

@@ -107,6 +107,8 @@ pub struct Pool {
     storage_file: Option<Backing>,
     /// For each slot, whether this process knows its name's space to be reserved.
     names_reserved: Vec<AtomicU8>,
+    /// This process among those of the pool.
+    place: process::Place,
     path: PathBuf,
 }
 
@@ -332,6 +334,7 @@ impl Pool {
             memory_file: Some(Backing { path: name, id: (st.st_dev, st.st_ino) }),
             storage_file: None,
             names_reserved: (0..SLOTS).map(|_| AtomicU8::new(0)).collect(),
+            place: process::Place::default(),
             path: path.to_owned(),
         };
         let storage_blocks = (geometry.blocks - geometry.memory_blocks) as usize;
@@ -408,7 +411,7 @@ impl Pool {
     /// The calling thread as the owner of locks; `None` when the table of processes is full.
     #[inline]
     pub fn me(&self) -> Option<Owner> {
-        let (entry, incarnation) = process::entry(self.processes())?;
+        let (entry, incarnation) = process::entry(&self.place, self.processes())?;
         Some(Owner::new(entry, incarnation, process::tid()))
     }
 

@@ -6,7 +6,7 @@ use super::lock::Owner;
 use crate::aside;
 use crate::sys;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// A process of the table of processes and when it registered there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,15 +105,36 @@ fn other_threads_of(pid: u32) -> bool {
     sys::statat(libc::AT_FDCWD, path, true).is_ok_and(|s| s.st_nlink > 3)
 }
 
-/// Number + 1 of this process's entry in the lower half, its incarnation in the upper; 0 until it has one. Reset in
-/// the child of a fork.
-static ENTRY: AtomicU32 = AtomicU32::new(0);
+/// Forks between this process and the one that loaded the library.
+static FORKS: AtomicU32 = AtomicU32::new(0);
 /// This process's incarnation; 0 until somebody asks.
 static INCARNATION: AtomicU32 = AtomicU32::new(0);
 
-/// Forgets this process's entry: a forked child takes one of its own.
+/// This process's place in one table of processes, for who has that table. Each pool has a table of its own.
+#[derive(Default)]
+pub struct Place {
+    /// From the top: [`FORKS`] when it was taken, the incarnation, the number of the entry + 1. 0: none yet.
+    word: AtomicU64,
+}
+
+impl Place {
+    #[inline]
+    fn known(&self) -> Option<(u32, u16)> {
+        let word = self.word.load(Ordering::Acquire);
+        let current = word as u16 != 0 && (word >> 32) as u32 == FORKS.load(Ordering::Relaxed);
+        current.then(|| (u32::from(word as u16) - 1, (word >> 16) as u16))
+    }
+
+    fn set(&self, entry: u32, incarnation: u16) {
+        let forks = u64::from(FORKS.load(Ordering::Relaxed));
+        let word = forks << 32 | u64::from(incarnation) << 16 | u64::from(entry + 1);
+        self.word.store(word, Ordering::Release);
+    }
+}
+
+/// Forgets this process's entries: a forked child takes its own.
 pub fn forget() {
-    ENTRY.store(0, Ordering::Relaxed);
+    FORKS.fetch_add(1, Ordering::Relaxed);
     INCARNATION.store(0, Ordering::Relaxed);
     TID.with(|t| t.set(0));
 }
@@ -148,11 +169,13 @@ fn incarnation() -> u16 {
 ///
 /// Entries are taken by a compare-exchange of the pid from 0 (or from a dead one's), so that no lock is needed
 /// before locks can be owned.
-pub fn entry(table: &[Process]) -> Option<(u32, u16)> {
-    let known = ENTRY.load(Ordering::Relaxed);
-    if known != 0 {
-        return Some(((known & 0xffff) - 1, (known >> 16) as u16));
-    }
+#[inline]
+pub fn entry(place: &Place, table: &[Process]) -> Option<(u32, u16)> {
+    place.known().or_else(|| take_entry(place, table))
+}
+
+#[cold]
+fn take_entry(place: &Place, table: &[Process]) -> Option<(u32, u16)> {
     let incarnation = incarnation();
     let pid = sys::pid();
     let start = pid as usize % PROCESSES;
@@ -175,7 +198,7 @@ pub fn entry(table: &[Process]) -> Option<(u32, u16)> {
             if entry.pid.compare_exchange(held, pid, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
                 entry.since_ms.store(now, Ordering::Release);
                 entry.incarnation.store(u32::from(incarnation), Ordering::Release);
-                ENTRY.store(u32::from(incarnation) << 16 | (at as u32 + 1), Ordering::Release);
+                place.set(at as u32, incarnation);
                 return Some((at as u32, incarnation));
             }
         }
@@ -220,6 +243,17 @@ mod tests {
         assert!(!it.alive(), "a zombie is dead");
         child.wait().expect("wait");
         assert!(!it.alive());
+    }
+
+    #[test]
+    fn each_table_has_an_entry_of_this_process() {
+        for _ in 0..2 {
+            let table: Vec<Process> = (0..PROCESSES).map(|_| Process::default()).collect();
+            let place = Place::default();
+            let (number, incarnation) = entry(&place, &table).expect("an entry");
+            assert_eq!(entry(&place, &table), Some((number, incarnation)));
+            assert!(owner_alive(&table, Owner::new(number, incarnation, sys::tid())));
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ impl Pool {
             memory_file: None,
             storage_file: None,
             names_reserved: Vec::new(),
+            place: process::Place::default(),
             path: PathBuf::new(),
         };
         pool.superblock().blocks.store(memory_blocks, Ordering::Relaxed);
