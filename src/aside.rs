@@ -6,7 +6,7 @@
 //! Linux keeps descriptors, and whose record locks they are, by table of descriptors; threads share one until they ask
 //! not to.
 
-use crate::own_thread::{STACK, is_ours, with_signals_blocked};
+use crate::own_thread::{STACK, hide, is_ours, with_signals_blocked};
 use crate::sys;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,6 +41,7 @@ fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let (work, result) = (&mut work, &mut result);
         let there = move || {
+            hide();
             if sys::own_descriptors().is_ok()
                 && let Some(work) = work.take()
             {

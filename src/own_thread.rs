@@ -31,6 +31,16 @@ pub fn adopt() {
 
 fn mark(ours: bool) {
     OURS.with(|o| o.set(ours));
+    tell_hooks(ours);
+}
+
+/// Has no hook serve the calling thread any more, which does one piece of work and ends: what it opens and closes has
+/// numbers of its own, which mean other files to the program.
+pub fn hide() {
+    tell_hooks(true);
+}
+
+fn tell_hooks(ours: bool) {
     let mark = ADOPT.load(Ordering::Acquire);
     if mark != 0 {
         // SAFETY: only `set_adopt` stores here, and it stores a fn(bool).

@@ -61,8 +61,8 @@ programs! {
     spawn = with_helpers("spawn");
     shared = together("shared");
     unlink_rename = together("unlink_rename");
-    symlinks = alone("symlinks");
-    names = alone("names");
+    symlinks = Program { near: true, ..alone("symlinks") };
+    names = Program { near: true, ..alone("names") };
     stat_sizes = together("stat_sizes");
     mmap_mix = together("mmap_mix");
     inkernel = together("inkernel");
@@ -73,14 +73,14 @@ programs! {
     naked = Program { plain: true, ..alone("naked") };
     other_doors = together("other_doors");
     special_open = alone("special_open");
-    errors = together("errors");
+    errors = Program { near: true, ..together("errors") };
     rights = Program { plain: true, ..together("rights") };
     bad_buffers = alone("bad_buffers");
     stdio_modes = alone("stdio_modes");
     stdio_text = alone("stdio_text");
     stdio_fd = together("stdio_fd");
     stdio_wide = alone("stdio_wide");
-    exits = with_helpers("exits");
+    exits = Program { near: true, ..with_helpers("exits") };
     threads = together("threads");
     signals = alone("signals");
     dirs = alone("dirs");

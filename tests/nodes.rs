@@ -216,6 +216,33 @@ fn what_another_node_has_sent_is_not_hidden_by_what_this_one_sends_next() {
 }
 
 #[test]
+fn a_program_that_ends_waits_once_for_a_server_that_does_not_answer() {
+    let servers = Servers::up(&[]);
+    let home = home_on(&servers, "&timeout_ms=500&connect_timeout_ms=500&deadline_ms=5000");
+    let node = node(&home);
+    let mut player = node.player();
+    for i in 0..8 {
+        assert_eq!(player.ask(&format!("write f{i} 0 1")), "3000");
+        assert_eq!(player.ask(&format!("open f{i} {i}")), "0");
+        assert_eq!(player.ask(&format!("writefd {i} 70000 2")), "3000");
+    }
+    let begun = Instant::now();
+    servers.frozen(0, || drop(player));
+    // Eight waits, and as many again from `_exit`, would be 40 or 80 s.
+    assert!(begun.elapsed() < Duration::from_secs(30), "it took {:?}: {}", begun.elapsed(), node.said());
+    let env: Vec<_> = node.environment().into_iter().map(|(k, v)| (k.into(), v.into())).collect();
+    let env = [env, vec![("IRIS_STORES".into(), build::stores().into())]].concat();
+    let drained = pair::iris(&["drain", "--json"], &env);
+    assert!(
+        drained.contains("\"complete\": true") && drained.matches("\"settled\"").count() == 8,
+        "{drained}"
+    );
+    let expected = node.player().ask("tree");
+    assert_eq!(expected.matches(",73000,73000,").count(), 8, "{expected}");
+    assert_eq!(crate::node(&home).player().ask("tree"), expected);
+}
+
+#[test]
 fn a_synchronous_write_is_seen_before_its_file_is_closed() {
     let servers = Servers::up(&[]);
     let home = home_on(&servers, "");

@@ -4,6 +4,8 @@
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
 use super::{Touch, attach, background, holds, names, touch};
+use crate::errno::Errno;
+use crate::file::File;
 use crate::home::{self, service};
 use crate::log;
 use crate::report::{self, Bypass};
@@ -135,9 +137,22 @@ pub fn spawned(pid: i32, also: &[i32]) {
     }
 }
 
+/// Sends a file home whose home is a store. One that does not answer is waited for once, whatever is still open.
+fn settle_leaving(file: &File) -> Result<(), Errno> {
+    let Some(home) = file.resident().map(|r| r.home()) else { return Ok(()) };
+    if home.is_silent() && file.resident().is_some_and(|r| r.is_unsettled()) {
+        return Err(Errno(libc::ETIMEDOUT));
+    }
+    file.settle_leaving().inspect_err(|e| {
+        if e.0 == libc::ETIMEDOUT {
+            home.fell_silent();
+        }
+    })
+}
+
 fn flush_all(engine: &state::Engine) {
     for file in engine.files() {
-        if let Err(e) = file.flush().and_then(|()| file.settle_leaving()) {
+        if let Err(e) = file.flush().and_then(|()| settle_leaving(&file)) {
             report::add(report::Count::FlushErrors, 1);
             log::say(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
         }

@@ -38,7 +38,7 @@ use resident::{Anchor, Resident};
 use shadow::Shadow;
 use std::ffi::CString;
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use turn::Turn;
 
@@ -70,6 +70,8 @@ pub struct Home {
     store: Spin<Option<(u32, Arc<dyn Store>)>>,
     /// Bytes that anchors may hold of what the store has too.
     room: u64,
+    /// A server of its did not answer while the process was ending.
+    silent: AtomicBool,
     /// Bytes fetched by this process since it last looked how much the anchors hold.
     fetched: AtomicU64,
 }
@@ -87,6 +89,7 @@ impl Home {
             opener,
             store: Spin::new(None),
             room,
+            silent: AtomicBool::new(false),
             fetched: AtomicU64::new(0),
         }
     }
@@ -194,6 +197,16 @@ impl Home {
         if let Err(e) = service::call(cut).and_then(|r| r) {
             log::say(1, || format!("deleting the objects of a removed file: {e}; `iris fsck` finds them"));
         }
+    }
+
+    /// Whether the ending process has waited in vain for its store: once is enough for all files.
+    pub fn is_silent(&self) -> bool {
+        self.silent.load(Ordering::Relaxed)
+    }
+
+    /// The ending process has waited in vain for its store.
+    pub fn fell_silent(&self) {
+        self.silent.store(true, Ordering::Relaxed);
     }
 
     /// How files are laid out in the store.

@@ -91,6 +91,8 @@ const fn settled_later(name: &'static str, env: Env) -> Variant {
     Variant { drain: true, ..variant(name, Place::Path, env) }
 }
 
+const ON_REDIS: Env = &[("IRIS_MOUNT", "{virt}={redis}"), ("IRIS_TIER0_STORAGE_PATH", "{other}")];
+
 /// All variants. Unless one says otherwise, staging begins with the first write.
 pub const VARIANTS: &[Variant] = &[
     variant("plain", Place::Path, &[("IRIS_MOUNT", "{d}")]),
@@ -134,6 +136,7 @@ pub const VARIANTS: &[Variant] = &[
     settled_later("kv-background", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "background")])
         .virtually(),
     settled_later("kv-drain", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "drain")]).virtually(),
+    variant("redis", Place::Virtual, ON_REDIS),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
 
@@ -150,6 +153,9 @@ pub struct Program {
     /// It does what no home on a store can give: other users' programs in it, hard limits on file sizes, calls that no
     /// hook sees (docs/semantics.md). Not run on those.
     pub plain: bool,
+    /// It does what no home on a server can give: names that move over the mount's border, file systems mounted in it, a
+    /// main thread that ends before the others (docs/semantics.md). Not run on those.
+    pub near: bool,
     /// Holes are compared too.
     pub holes: bool,
     /// Made in the directory before the program starts.
@@ -166,6 +172,7 @@ pub const fn alone(name: &'static str) -> Program {
         shared: false,
         outside: false,
         plain: false,
+        near: false,
         holes: true,
         folders: &[],
         variants: VARIANTS,
@@ -515,8 +522,12 @@ pub fn check(p: &Program) {
     let mut failed = Vec::new();
     let (mut ran, mut bad) = (0, 0);
     let known = |v: &Variant| !matches!(v.place, Place::Virtual | Place::VirtualLink | Place::Hiding);
-    let suits =
-        |v: &&Variant| (v.shared || !p.shared) && (known(v) || !p.outside) && !(p.plain && v.is_stored());
+    let suits = |v: &&Variant| {
+        (v.shared || !p.shared)
+            && (known(v) || !p.outside)
+            && !(p.plain && v.is_stored())
+            && !(p.near && v.is_on_redis())
+    };
     for v in p.variants.iter().filter(|v| wanted(v)).filter(suits) {
         ran += 1;
         let say = pair(p, v, &program, &program, Some(&library));
