@@ -236,6 +236,24 @@ pub fn name_of(fd: RawFd, buf: &mut [u8]) -> Result<&[u8]> {
     Ok(&buf[..len])
 }
 
+/// Calls `f` with the name the kernel has for a file that the calling thread has open. For whoever may be on the small
+/// stack of a signal handler: long names, which are rare, lie elsewhere.
+pub fn with_name_of<T>(fd: RawFd, f: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    let mut small = [0u8; 512];
+    let len = name_of(fd, &mut small)?.len();
+    if len < small.len() { Ok(f(&small[..len])) } else { with_long_name_of(fd, f) }
+}
+
+#[cold]
+#[inline(never)]
+fn with_long_name_of<T>(fd: RawFd, f: impl FnOnce(&[u8]) -> T) -> Result<T> {
+    let mut link = [0u8; 32];
+    let path = link_in("thread-self", fd, &mut link);
+    let mut large = Scratch::new(libc::PATH_MAX as usize)?;
+    let (name, _) = rustix::fs::readlinkat_raw(rustix::fs::CWD, path, large.bytes_mut())?;
+    Ok(f(name))
+}
+
 /// The name the kernel has for what `path` leads to; `follow` tells about a link in its last part.
 pub fn real_name<'b>(dirfd: RawFd, path: &CStr, follow: bool, buf: &'b mut [u8]) -> Result<&'b [u8]> {
     let nofollow = if follow { OFlags::empty() } else { OFlags::NOFOLLOW };

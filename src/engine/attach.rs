@@ -6,7 +6,7 @@ use super::holds;
 use super::state::Engine;
 use crate::errno::Errno;
 use crate::file::{Descriptor, File};
-use crate::home;
+use crate::home::{self, Home};
 use crate::log;
 use crate::namespace;
 use crate::report::{self, Bypass, Count};
@@ -35,26 +35,16 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     // Before the name: a rename in between makes it stale, and the count tells.
     let renames =
         engine.pool().map_or(0, |p| p.superblock().renames.load(std::sync::atomic::Ordering::Acquire));
-    let mut buf = [0u8; 4096];
-    let mounts = &engine.config.mounts;
-    let Ok(name) = sys::name_of(fd, &mut buf) else { return Standing::Unserved };
-    let Some(index) = namespace::mount_of(name, mounts) else { return outside(state, Bypass::Outside) };
-    let mount = &mounts[index];
-    let Ok(st) = sys::fstat(fd) else { return Standing::Unserved };
-    if st.st_mode & libc::S_IFMT != libc::S_IFREG {
-        return outside(state, Bypass::NotRegular);
-    }
-    let writable = state.writable();
-    let descriptors = state.numbers.iter().map(|&fd| Descriptor { fd, writable });
-    let Some(file) = engine.file((st.st_dev, st.st_ino), mount, descriptors) else {
-        return Standing::Unserved;
+    let (file, home) = match sys::with_name_of(fd, |name| by_name(engine, state, fd, name, renames)) {
+        Ok(Ok(found)) => found,
+        Ok(Err(standing)) => return standing,
+        Err(_) => return Standing::Unserved,
     };
-    file.set_name(name, renames);
     if file.may_read_ahead() && holds::may_change(engine, file.id()) {
         file.set_unseen();
     }
     if file.resident().is_none()
-        && let Some(home) = home::of(name)
+        && let Some(home) = home
     {
         let resident =
             engine.pool().ok_or(Errno(libc::EAGAIN)).and_then(|pool| home.resident(fd, pool, true));
@@ -63,7 +53,7 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
             // Of another file system, mounted in the tree.
             Err(Errno(libc::EXDEV)) => {}
             Err(e) => {
-                log::say(1, || format!("{}: its control file: {e}", String::from_utf8_lossy(name)));
+                tell_broken(fd, e);
                 return Standing::Broken(e);
             }
         }
@@ -71,6 +61,39 @@ pub fn standing(engine: &'static Engine, state: &mut State, fd: i32) -> Standing
     report::add(Count::Opened, 1);
     state.file = Some(file.clone());
     Standing::File(file)
+}
+
+type Known = (Arc<File>, Option<&'static Home>);
+
+/// The file of that name, and its home if that is a store. Apart, so that the name is off the stack when more is done.
+fn by_name(
+    engine: &'static Engine,
+    state: &mut State,
+    fd: i32,
+    name: &[u8],
+    renames: u64,
+) -> Result<Known, Standing> {
+    let mounts = &engine.config.mounts;
+    let Some(index) = namespace::mount_of(name, mounts) else { return Err(outside(state, Bypass::Outside)) };
+    let Ok(st) = sys::fstat(fd) else { return Err(Standing::Unserved) };
+    if st.st_mode & libc::S_IFMT != libc::S_IFREG {
+        return Err(outside(state, Bypass::NotRegular));
+    }
+    let writable = state.writable();
+    let descriptors = state.numbers.iter().map(|&fd| Descriptor { fd, writable });
+    let file = engine.file((st.st_dev, st.st_ino), &mounts[index], descriptors);
+    let file = file.ok_or(Standing::Unserved)?;
+    file.set_name(name, renames);
+    Ok((file, home::of(name)))
+}
+
+#[cold]
+#[inline(never)]
+fn tell_broken(fd: i32, e: Errno) {
+    log::say(1, || {
+        let name = sys::with_name_of(fd, |name| String::from_utf8_lossy(name).into_owned());
+        format!("{}: its control file: {e}", name.unwrap_or_default())
+    });
 }
 
 fn outside(state: &mut State, why: Bypass) -> Standing {

@@ -429,12 +429,12 @@ impl File {
         let Some(mut name) = self.name.lock() else { return };
         let renames = self.pool.superblock().renames.load(Ordering::Acquire);
         if self.named_at.swap(renames, Ordering::AcqRel) != renames || name.is_empty() {
-            let mut buf = [0u8; 4096];
-            if let Ok(now) = sys::name_of(fd, &mut buf) {
+            // Where it cannot be told, the old one stays.
+            let _ = sys::with_name_of(fd, |now| {
                 name.clear();
                 // A name that was taken away is still the best one: what is left of the file lies near it.
                 name.extend_from_slice(now.strip_suffix(b" (deleted)").unwrap_or(now));
-            }
+            });
         }
         self.pool.set_name(locked.number, &name);
     }
