@@ -210,11 +210,22 @@ fn redis() -> Arc<Servers> {
     server
 }
 
+/// The databases in use, a bit each; a server has sixteen.
+static DATABASES: Mutex<u32> = Mutex::new(0);
+
 impl Database {
-    /// One that nobody else uses now, as there are fewer tests at once.
+    /// One that nobody else uses now.
     fn new() -> Database {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        Database { server: redis(), number: COUNT.fetch_add(1, Ordering::Relaxed) % 16 }
+        loop {
+            let mut taken = DATABASES.lock().expect("nobody panics while he holds it");
+            let number = taken.trailing_ones();
+            if number < 16 {
+                *taken |= 1 << number;
+                return Database { server: redis(), number };
+            }
+            drop(taken);
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     fn address(&self) -> String {
@@ -231,6 +242,7 @@ impl Drop for Database {
         if !std::thread::panicking() {
             assert!(emptied.is_ok_and(|o| o.status.success()), "redis-cli flushdb");
         }
+        *DATABASES.lock().expect("nobody panics while he holds it") &= !(1 << self.number);
     }
 }
 
