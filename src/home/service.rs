@@ -21,7 +21,6 @@ use rustix::thread::futex;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -196,15 +195,6 @@ fn first(jobs: &Receiver<Job>, urgent: &Receiver<Job>, end: &Sender<()>) {
     run(urgent, (started == 0).then_some(jobs), end);
 }
 
-/// What is done when no thread of the program is left.
-static AT_END: OnceLock<fn()> = OnceLock::new();
-
-/// Has something done when no thread of the program is left: what else keeps the process alive ends then.
-pub fn at_end(end: fn()) {
-    // A second one is the same: homes are made once.
-    let _ = AT_END.set(end);
-}
-
 /// Carries out what comes of the first queue, or of the second.
 fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>, end: &Sender<()>) {
     MINE.with(|m| m.set(true));
@@ -217,9 +207,6 @@ fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>, end: &Sender<()>) {
             recv(others) -> job => job.ok(),
             default(LOOK) => {
                 if main_thread_ended() && own_thread::are_alone() {
-                    if let Some(at_end) = AT_END.get() {
-                        at_end();
-                    }
                     // Another of these may have said so already.
                     let _ = end.try_send(());
                 }
