@@ -206,7 +206,8 @@ fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>, end: &Sender<()>) {
             recv(jobs) -> job => job.ok(),
             recv(others) -> job => job.ok(),
             default(LOOK) => {
-                if main_thread_ended() && own_thread::are_alone() {
+                // Twice: in one look a thread may be missed that another has started and that one has ended.
+                if main_thread_ended() && own_thread::are_alone() && own_thread::are_alone() {
                     // Another of these may have said so already.
                     let _ = end.try_send(());
                 }
