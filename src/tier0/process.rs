@@ -246,6 +246,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "reads the time since boot and /proc")]
     fn each_table_has_an_entry_of_this_process() {
         for _ in 0..2 {
             let table: Vec<Process> = (0..PROCESSES).map(|_| Process::default()).collect();
