@@ -1,8 +1,9 @@
 //! Threads of Iris's own inside a program. Owns how they start: with all signals blocked, so that the program's
 //! handlers never run on them, and known to the hooks, which serve none of their calls.
 
+use crate::sys;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// What tells the hooks whether a thread is Iris's own (a `fn(bool)`); 0 outside of the preload library.
 static ADOPT: AtomicUsize = AtomicUsize::new(0);
@@ -31,6 +32,9 @@ pub fn adopt() {
 
 fn mark(ours: bool) {
     OURS.with(|o| o.set(ours));
+    if ours {
+        enter();
+    }
     tell_hooks(ours);
 }
 
@@ -63,6 +67,59 @@ pub fn spawn(name: &str, stack: usize, body: impl FnOnce() + Send + 'static) -> 
             })
             .is_ok()
     })
+}
+
+/// Ends the process as glibc does when the program's last thread has ended.
+pub fn exit() -> ! {
+    mark(false);
+    // SAFETY: what runs at exit is the program's, which has no thread left that it could surprise.
+    unsafe { libc::exit(0) }
+}
+
+/// The threads of Iris's own that run, by their ids; 0 is a free entry.
+static ALL: [AtomicU32; 256] = [const { AtomicU32::new(0) }; 256];
+
+/// A thread's entry in [`ALL`], as long as it runs.
+struct Entry(Cell<Option<&'static AtomicU32>>);
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(entry) = self.0.get() {
+            entry.store(0, Ordering::Release);
+        }
+    }
+}
+
+thread_local! {
+    static ENTRY: Entry = const { Entry(Cell::new(None)) };
+}
+
+/// Enters the calling thread. One that finds no place counts as the program's.
+fn enter() {
+    let tid = sys::tid();
+    // Where the thread is ending already, it stays out.
+    let _ = ENTRY.try_with(|mine| {
+        if mine.0.get().is_none() {
+            let free =
+                |e: &&AtomicU32| e.compare_exchange(0, tid, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+            mine.0.set(ALL.iter().find(free));
+        }
+    });
+}
+
+/// Whether no thread runs but Iris's own; the one that the program began with is not looked at. Opens a folder.
+pub fn are_alone() -> bool {
+    let Ok(threads) = sys::entries(c"/proc/self/task") else { return false };
+    let pid = sys::pid();
+    threads.iter().all(|name| {
+        let tid = std::str::from_utf8(name).ok().and_then(|n| n.parse::<u32>().ok());
+        tid.is_some_and(|tid| tid == pid || ALL.iter().any(|e| e.load(Ordering::Acquire) == tid))
+    })
+}
+
+/// In the child of a fork: the parent's threads are not here.
+pub fn restart_in_child() {
+    ALL.iter().for_each(|e| e.store(0, Ordering::Release));
 }
 
 /// Runs `start`, which starts a thread, with all signals blocked, so that the program's handlers never run there.

@@ -80,7 +80,7 @@ programs! {
     stdio_text = alone("stdio_text");
     stdio_fd = together("stdio_fd");
     stdio_wide = alone("stdio_wide");
-    exits = Program { near: true, ..with_helpers("exits") };
+    exits = with_helpers("exits");
     threads = together("threads");
     signals = alone("signals");
     dirs = alone("dirs");

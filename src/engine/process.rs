@@ -8,6 +8,7 @@ use crate::errno::Errno;
 use crate::file::File;
 use crate::home::{self, service};
 use crate::log;
+use crate::own_thread;
 use crate::report::{self, Bypass};
 use crate::sys;
 use crate::tier0::process as registry;
@@ -75,6 +76,7 @@ pub fn after_fork_in_parent() {
 /// In the child after fork(2): a clean start (no threads, descriptors shared with the parent).
 pub fn after_fork_in_child() {
     registry::forget();
+    own_thread::restart_in_child();
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on the thread that lives on here.
     unsafe {

@@ -416,22 +416,8 @@ static HOMES: OnceLock<Vec<&'static Home>> = OnceLock::new();
 
 /// Makes these the homes of the process.
 pub fn install(homes: Vec<Home>) {
-    service::at_end(close);
     // A second call would change nothing: mounts are read once.
     let _ = HOMES.set(homes.into_iter().map(|h| &*Box::leak(Box::new(h))).collect());
-}
-
-/// The program's main thread has ended, and nothing is asked any more: threads that a store has of its own end with it.
-fn close() {
-    for home in homes() {
-        if let Some(mut slot) = home.store.lock()
-            && slot.as_ref().is_some_and(|(pid, _)| *pid == sys::pid())
-        {
-            let store = slot.take();
-            drop(slot);
-            drop(store);
-        }
-    }
 }
 
 /// The homes of the process.

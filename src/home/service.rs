@@ -6,8 +6,9 @@
 //! empties it in the same step), and all threads that it starts, a store's own among them, share that table. Nothing
 //! of it is inherited by a child of the program, nor can the program close any of it.
 //!
-//! Started on first need; the child of a fork starts its own. When the program's main thread has ended they end, so
-//! that the process ends with the program's last thread.
+//! Started on first need; the child of a fork starts its own. They live as long as the process. When none of the program's
+//! threads is left, the process ends as if they were not there: one more thread, which has the program's descriptors, does
+//! what glibc does then.
 
 use super::numbers;
 use crate::errno::Errno;
@@ -15,20 +16,21 @@ use crate::log;
 use crate::own_thread;
 use crate::spin::Spin;
 use crate::sys;
-use crossbeam_channel::{Receiver, Sender, select, unbounded};
+use crossbeam_channel::{Receiver, Sender, bounded, select, unbounded};
 use rustix::thread::futex;
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 /// Threads that carry out jobs. A store answers many requests at once, so these only have to keep several callers
 /// from waiting for each other.
 const THREADS: usize = 4;
-/// How often an idle thread looks whether the program's main thread still runs.
-const LOOK: Duration = Duration::from_secs(5);
+/// How often an idle thread looks whether a thread of the program still runs.
+const LOOK: Duration = Duration::from_secs(2);
+/// Bytes of stack of the thread that does the program's work at exit: as much as a program's own threads have.
+const END_STACK: usize = 8 << 20;
 
 /// Bytes of stack of each: room for a store's TLS handshake.
 const STACK: usize = 1 << 20;
@@ -159,41 +161,42 @@ fn queue(which: Queue) -> Result<Sender<Job>, Errno> {
     Ok(asked)
 }
 
-/// Starts the first thread, which starts the others.
+/// Starts the threads, and one that keeps the program's descriptors: it ends the process when it is told that no thread of
+/// the program is left. The program's streams are written out then, which with other descriptors would go into a store's
+/// files; and the bytes that are to go home need the others.
 fn start(jobs: &Receiver<Job>, urgent: &Receiver<Job>) -> bool {
     let (jobs, urgent) = (jobs.clone(), urgent.clone());
-    own_thread::spawn("iris-store", STACK, move || {
-        // Where the kernel cannot, numbers are seen as those of any library.
-        if sys::own_descriptors().is_ok() {
-            // A library that prints to 0, 1 or 2 must not print into a socket.
-            for _ in 0..3 {
-                let _ = sys::open(c"/dev/null", rustix::fs::OFlags::RDWR, 0).map(std::mem::forget);
-            }
+    let (tell, told) = bounded(1);
+    let outer = own_thread::spawn("iris-end", END_STACK, move || {
+        let (end, ended) = bounded(1);
+        let first = own_thread::spawn("iris-store", STACK, move || first(&jobs, &urgent, &end));
+        if tell.send(first).is_ok() && first && ended.recv().is_ok() {
+            own_thread::exit();
         }
-        let mut started = 0;
-        for _ in 0..THREADS {
-            let jobs = jobs.clone();
-            // With fewer threads jobs wait longer, and are done all the same.
-            started += u32::from(own_thread::spawn("iris-store", STACK, move || run(&jobs, None)));
-        }
-        run(&urgent, (started == 0).then_some(&jobs));
-        if let Some(end) = AT_END.get() {
-            end();
-        }
-    })
+    });
+    outer && told.recv().unwrap_or(false)
 }
 
-/// What is done when the threads end with the program's main thread.
-static AT_END: OnceLock<fn()> = OnceLock::new();
-
-/// Has something done when the threads end with the program's main thread: what else keeps the process alive ends then.
-pub fn at_end(end: fn()) {
-    // A second one is the same: homes are made once.
-    let _ = AT_END.set(end);
+/// The first of those with descriptors of their own, which starts the others.
+fn first(jobs: &Receiver<Job>, urgent: &Receiver<Job>, end: &Sender<()>) {
+    // Where the kernel cannot, numbers are seen as those of any library.
+    if sys::own_descriptors().is_ok() {
+        // A library that prints to 0, 1 or 2 must not print into a socket.
+        for _ in 0..3 {
+            let _ = sys::open(c"/dev/null", rustix::fs::OFlags::RDWR, 0).map(std::mem::forget);
+        }
+    }
+    let mut started = 0;
+    for _ in 0..THREADS {
+        let (jobs, end) = (jobs.clone(), end.clone());
+        // With fewer threads jobs wait longer, and are done all the same.
+        started += u32::from(own_thread::spawn("iris-store", STACK, move || run(&jobs, None, &end)));
+    }
+    run(urgent, (started == 0).then_some(jobs), end);
 }
 
 /// Carries out what comes of the first queue, or of the second.
-fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>) {
+fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>, end: &Sender<()>) {
     MINE.with(|m| m.set(true));
     log::apart();
     let none = crossbeam_channel::never();
@@ -203,8 +206,10 @@ fn run(jobs: &Receiver<Job>, others: Option<&Receiver<Job>>) {
             recv(jobs) -> job => job.ok(),
             recv(others) -> job => job.ok(),
             default(LOOK) => {
-                if main_thread_ended() {
-                    return;
+                // Twice: in one look a thread may be missed that another has started and that one has ended.
+                if main_thread_ended() && own_thread::are_alone() && own_thread::are_alone() {
+                    // Another of these may have said so already.
+                    let _ = end.try_send(());
                 }
                 continue;
             }
