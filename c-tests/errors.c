@@ -1,5 +1,6 @@
 /* What must fail, and how: bad descriptors, limits, full disks. (Rights and hard limits on sizes: rights.c.) */
 #include "common.h"
+#include "size_limit.h"
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
@@ -29,33 +30,10 @@ int main(int argc, char **argv)
     }
 
     /* RLIMIT_FSIZE */
-    pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGXFSZ, SIG_IGN);
-        struct rlimit l = {10000, RLIM_INFINITY};
-        R(setrlimit(RLIMIT_FSIZE, &l));
-        int f = F(open(P("limited"), O_CREAT | O_RDWR, 0644));
-        R(write(f, b, 5000));
-        R(write(f, b, 4000));
-        R(write(f, b, 4000));
-        R(write(f, b, 10));
-        R(pwrite(f, b, 10, 9995));
-        R(pwrite(f, b, 10, 10000));
-        R(pwrite(f, b, 10, 20000));
-        R(ftruncate(f, 20000));
-        R(pwrite(f, b, 10, 5));
-        FSIZE(f);
-        R(close(f));
-        signal(SIGXFSZ, SIG_DFL);
-        f = F(open(P("limited"), O_RDWR));
-        R(pwrite(f, b, 10, 15000));
-        _exit(0);
-    }
-    REAP(pid);
-    FILE_IS("limited");
+    writes_up_to_a_limit(RLIM_INFINITY);
 
     /* RLIMIT_NOFILE */
-    pid = fork();
+    pid_t pid = fork();
     if (pid == 0) {
         struct rlimit l = {30, 30};
         R(setrlimit(RLIMIT_NOFILE, &l));

@@ -1,5 +1,6 @@
 /* What the kernel refuses for whose it is: files of other users, and a limit on sizes that nobody may lift again. */
 #include "common.h"
+#include "size_limit.h"
 #include <grp.h>
 #include <sys/resource.h>
 
@@ -43,34 +44,9 @@ static void as_nobody(void)
 int main(int argc, char **argv)
 {
     begin(argc, argv);
-    char b[5000];
-    memset(b, 'b', sizeof b);
 
     /* RLIMIT_FSIZE, which stays */
-    pid_t pid = fork();
-    if (pid == 0) {
-        signal(SIGXFSZ, SIG_IGN);
-        struct rlimit l = {10000, 10000};
-        R(setrlimit(RLIMIT_FSIZE, &l));
-        int f = F(open(P("limited"), O_CREAT | O_RDWR, 0644));
-        R(write(f, b, 5000));
-        R(write(f, b, 4000));
-        R(write(f, b, 4000));
-        R(write(f, b, 10));
-        R(pwrite(f, b, 10, 9995));
-        R(pwrite(f, b, 10, 10000));
-        R(pwrite(f, b, 10, 20000));
-        R(ftruncate(f, 20000));
-        R(pwrite(f, b, 10, 5));
-        FSIZE(f);
-        R(close(f));
-        signal(SIGXFSZ, SIG_DFL);
-        f = F(open(P("limited"), O_RDWR));
-        R(pwrite(f, b, 10, 15000));
-        _exit(0);
-    }
-    REAP(pid);
-    FILE_IS("limited");
+    writes_up_to_a_limit(10000);
 
     /* permissions */
     make("secret", 10, 1);
@@ -88,7 +64,7 @@ int main(int argc, char **argv)
     R(pwrite(keep, "kept", 4, 0));
     int mine = F(open(P("shared"), O_RDWR));
     R(write(mine, "root", 4));
-    pid = fork();
+    pid_t pid = fork();
     if (pid == 0) {
         R(setgroups(0, NULL));
         R(setgid(65534));

@@ -7,8 +7,11 @@
 use crate::errno::Errno;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags, SeekFrom, Stat, StatxFlags};
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
+pub use iris_limits::{beyond_file_size, file_size as file_size_limit};
 pub use rustix::fd::RawFd;
 
 /// A descriptor of the engine's own, closed by a direct system call when dropped.
@@ -52,6 +55,14 @@ fn borrow<'a>(fd: RawFd) -> BorrowedFd<'a> {
 /// openat(AT_FDCWD) with O_CLOEXEC added.
 pub fn open(path: &CStr, flags: OFlags, mode: u32) -> Result<OwnFd> {
     Ok(OwnFd(rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::from_raw_mode(mode))?))
+}
+
+/// A path as the kernel takes it.
+///
+/// # Errors
+/// EINVAL where it holds a NUL.
+pub fn c_path(path: &Path) -> Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))
 }
 
 /// fstat.
@@ -175,9 +186,35 @@ pub fn closes_on_exec(fd: RawFd) -> bool {
     rustix::io::fcntl_getfd(borrow(fd)).map_or(true, |f| f.contains(rustix::io::FdFlags::CLOEXEC))
 }
 
-/// Reserves file space so that touching it cannot raise SIGBUS.
+/// Reserves space of a file of Iris's own so that touching it cannot raise SIGBUS.
 pub fn reserve(fd: RawFd, offset: u64, len: u64) -> Result<()> {
-    Ok(rustix::fs::fallocate(borrow(fd), FallocateFlags::empty(), offset, len)?)
+    let allocate = || rustix::fs::fallocate(borrow(fd), FallocateFlags::empty(), offset, len);
+    Ok(beyond_file_size(offset.saturating_add(len), allocate)?)
+}
+
+/// Gives a file of Iris's own its length.
+pub fn set_len(fd: RawFd, len: u64) -> Result<()> {
+    Ok(beyond_file_size(len, || rustix::fs::ftruncate(borrow(fd), len))?)
+}
+
+/// Writes all of `from` into a file of Iris's own.
+pub fn write_own(fd: RawFd, mut from: &[u8], mut offset: u64) -> Result<()> {
+    while !from.is_empty() {
+        let end = offset.saturating_add(from.len() as u64);
+        match beyond_file_size(end, || rustix::io::pwrite(borrow(fd), from, offset)) {
+            Ok(0) => return Err(Errno(libc::EIO)),
+            Ok(n) => (from, offset) = (&from[n..], offset + n as u64),
+            Err(rustix::io::Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Makes a small file of Iris's own anew.
+pub fn write_small(path: &CStr, text: &[u8]) -> Result<()> {
+    let fd = open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC, 0o666)?;
+    write_own(fd.raw(), text, 0)
 }
 
 /// Gives the calling thread an empty table of descriptors of its own (close_range with CLOSE_RANGE_UNSHARE, Linux 5.9).
@@ -506,37 +543,9 @@ pub fn yield_now() {
     rustix::thread::sched_yield();
 }
 
-/// RLIMIT_FSIZE, if one is set.
-pub fn file_size_limit() -> Option<u64> {
-    rustix::process::getrlimit(rustix::process::Resource::Fsize).current
-}
-
 /// How many descriptors a table of this process may hold.
 pub fn descriptor_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-/// Runs `f`, which makes a file of `len` bytes, whatever RLIMIT_FSIZE the program has, as far as it may be lifted:
-/// going past it would raise SIGXFSZ in the program.
-pub fn with_file_size<T>(len: u64, f: impl FnOnce() -> Result<T>) -> Result<T> {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Fsize);
-    if limit.current.is_none_or(|soft| soft >= len) {
-        return f();
-    }
-    if limit.maximum.is_some_and(|hard| hard < len) {
-        return Err(Errno(libc::EFBIG));
-    }
-    setrlimit(Resource::Fsize, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
-    let result = f();
-    setrlimit(Resource::Fsize, limit)?;
-    result
-}
-
-/// Runs `f`, which makes files of Iris's own, with RLIMIT_FSIZE lifted as far as it may be.
-pub fn with_any_file_size<T>(f: impl FnOnce() -> Result<T>) -> Result<T> {
-    let hard = rustix::process::getrlimit(rustix::process::Resource::Fsize).maximum;
-    with_file_size(hard.unwrap_or(i64::MAX as u64), f)
 }
 
 /// Reads a small file of /proc into `buf`.

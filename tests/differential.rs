@@ -29,6 +29,19 @@ const BESIDE: &[Variant] = &[
             &[("IRIS_MOUNT", "{d}"), ("IRIS_SETTLE", "background"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")],
         )
     },
+    mounts("kv-1ms", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_TIER0_FLUSH_AFTER_MS", "1")]).virtually(),
+    Variant {
+        drain: true,
+        ..mounts(
+            "kv-background-1ms",
+            &[
+                ("IRIS_MOUNT", "{virt}=kv:{store}"),
+                ("IRIS_SETTLE", "background"),
+                ("IRIS_TIER0_FLUSH_AFTER_MS", "1"),
+            ],
+        )
+        .virtually()
+    },
 ];
 
 const fn mounts(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {

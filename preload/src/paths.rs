@@ -136,12 +136,7 @@ fn translated<R: Answered>(
         Given::Fails(error) => return R::failure(error),
         Given::Own => {}
     }
-    let result = real(dir, path.as_ptr());
-    if missing(&result) {
-        once_more(asked(dir, path, how), how.depth, &mut room, errno, result, real)
-    } else {
-        result
-    }
+    as_given(dir, path, how, errno, &mut room, real)
 }
 
 /// As [`translated`], where names are shared. Apart from it, since it needs more of a handler's small stack.
@@ -168,9 +163,22 @@ fn translated_and_shared<R: Answered>(
         Given::Fails(error) => return R::failure(error),
         Given::Own => {}
     }
+    as_given(dir, path, how, errno, &mut room, real)
+}
+
+/// Makes the call with the program's own name; where there is no such file, once more with the one that Iris knows.
+#[inline(always)]
+fn as_given<R: Answered>(
+    dir: c_int,
+    path: &CStr,
+    how: How,
+    errno: Errno,
+    room: &mut Room,
+    real: impl Fn(c_int, *const c_char) -> R,
+) -> R {
     let result = real(dir, path.as_ptr());
     if missing(&result) {
-        once_more(asked(dir, path, how), how.depth, &mut room, errno, result, real)
+        once_more(asked(dir, path, how), how.depth, room, errno, result, real)
     } else {
         result
     }

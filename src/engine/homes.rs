@@ -78,7 +78,8 @@ fn bucket(address: Address, folder: PathBuf) -> Opener {
         if !told && noted.is_none() {
             store.check()?;
             let kept = if store.capabilities().put_if_match { "yes" } else { "no" };
-            if let Err(e) = std::fs::write(&note, kept) {
+            let kept = sys::c_path(&note).and_then(|note| sys::write_small(&note, kept.as_bytes()));
+            if let Err(e) = kept {
                 // The next process asks again.
                 log::say(2, || format!("{}: {e}", note.display()));
             }

@@ -105,7 +105,8 @@ impl File {
 
     /// Whether no descriptor of the program's is fit for a flush.
     fn flushes_through_own(&self) -> bool {
-        !self.fds.lock().is_some_and(|fds| fds.iter().any(|d| d.writable))
+        let fit = |fd| sys::status_flags(fd).is_ok_and(|flags| flags & libc::O_DIRECT == 0);
+        !self.fds.lock().is_some_and(|fds| fds.iter().any(|d| d.writable && fit(d.fd)))
     }
 
     /// Flushes on this thread.
@@ -135,6 +136,7 @@ impl File {
             return Err(Errno(libc::EIO));
         };
         let mut writer = self.writer()?;
+        writer.raise_limit(sealed.survey().end);
         let local = self.gain.is_local(writer.fd);
         if local && writer.own.is_none() && writer.resident.is_none() {
             writer.scatters = Scatters::May { reopens: closing && !aside::program_may_hold_locks() };
@@ -142,8 +144,7 @@ impl File {
         let bytes = sealed.survey().bytes;
         let begun = sys::monotonic_ns();
         let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
-        // What another process staged is not subject to this one's limit.
-        let written = sys::with_file_size(sealed.survey().end, || write_home(&sealed, &mut writer))?;
+        let written = write_home(&sealed, &mut writer)?;
         times.after(writer.fd);
         if bytes >= MEASURED {
             let ns = (sys::monotonic_ns() - begun).max(1);
@@ -190,6 +191,7 @@ impl File {
                     own: None,
                     resident: self.resident().cloned(),
                     scatters: Scatters::No,
+                    past_limit: false,
                 });
             }
         }
@@ -204,6 +206,7 @@ impl File {
                     own: Some(own),
                     resident: self.resident().cloned(),
                     scatters: Scatters::No,
+                    past_limit: false,
                 });
             }
             if let Err(e) = own
@@ -389,11 +392,12 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
             },
             None => None,
         };
-        let mut writer = Writer { fd: fd.raw(), flags: 0, own: None, resident, scatters: Scatters::No };
+        let mut writer =
+            Writer { fd: fd.raw(), flags: 0, own: None, resident, scatters: Scatters::No, past_limit: false };
+        writer.raise_limit(sealed.survey().end);
         let times = Times::before(slot, fd.raw());
         let bytes = sealed.survey().bytes;
-        sys::with_file_size(sealed.survey().end, || write_home(&sealed, &mut writer))
-            .map_err(ByName::Failed)?;
+        write_home(&sealed, &mut writer).map_err(ByName::Failed)?;
         times.after(fd.raw());
         if lock_repaired(pool, number, me) {
             journal.retire(end);

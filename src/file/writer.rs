@@ -24,6 +24,8 @@ pub struct Writer {
     pub resident: Option<Arc<Resident>>,
     /// Whether short runs go home through pages.
     pub scatters: Scatters,
+    /// Whether something goes behind the process's limit on sizes.
+    pub past_limit: bool,
 }
 
 /// Whether short runs go home through pages.
@@ -40,15 +42,27 @@ pub enum Scatters {
 }
 
 impl Writer {
+    /// Says that bytes up to `end` will be written: what another process staged, or this one before it got a limit on
+    /// sizes, is not subject to it.
+    pub fn raise_limit(&mut self, end: u64) {
+        self.past_limit = sys::file_size_limit().is_some_and(|limit| limit < end);
+    }
+
     fn write(&self, slices: &[IoSlice<'_>], offset: u64) -> Result<usize, Errno> {
         let len: u64 = slices.iter().map(|s| s.len() as u64).sum();
-        write_base(self.resident.as_ref(), self.fd, offset..offset + len, || {
+        let write = || {
             if self.flags & libc::O_APPEND != 0 {
                 sys::pwritev_no_append(self.fd, slices, offset)
             } else {
                 sys::pwritev(self.fd, slices, offset)
             }
-        })
+        };
+        let range = offset..offset + len;
+        if self.past_limit {
+            let write = || sys::beyond_file_size(range.end, write);
+            return write_base(self.resident.as_ref(), self.fd, range.clone(), write);
+        }
+        write_base(self.resident.as_ref(), self.fd, range, write)
     }
 
     /// Writes all of `slices`, which are consumed. Returns the number of writes.

@@ -7,6 +7,7 @@
 
 use super::service;
 use crate::errno::Errno;
+use crate::own_thread;
 use crate::sys;
 use crate::tier0::process::Identity;
 use rustix::fs::OFlags;
@@ -226,11 +227,6 @@ impl Control {
     /// Maps the control file at `path` for the anchor with inode number `ino`, born at `born`; made where there is
     /// none. With `fresh` 0 a missing one is an error instead.
     pub fn open(path: &CStr, ino: u64, born: u64, fresh: [u64; 2]) -> Result<(Control, Found), Errno> {
-        // The program's limit on file sizes is not meant for this.
-        sys::with_any_file_size(|| Control::open_here(path, ino, born, fresh))
-    }
-
-    fn open_here(path: &CStr, ino: u64, born: u64, fresh: [u64; 2]) -> Result<(Control, Found), Errno> {
         let make = fresh != [0, 0];
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | if make { OFlags::CREATE } else { OFlags::empty() };
         loop {
@@ -535,11 +531,15 @@ impl Control {
                 return Err(Errno(libc::EFBIG));
             }
             if !self.is_reserved(page * PAGE_GRANULES) {
-                let add = || sys::with_any_file_size(|| self.add_page(page));
-                match add() {
-                    // The program has no number left; the service's threads have their own.
-                    Err(Errno(libc::EMFILE)) => service::call(add)?,
-                    other => other,
+                // With a number of the program's only on a thread of the program's, if there is one left: an open of
+                // the program's beside a thread of Iris's would get another than the lowest.
+                let aside = || service::call_urgent(|| self.add_page(page))?;
+                match own_thread::is_ours() {
+                    true => aside(),
+                    false => match self.add_page(page) {
+                        Err(Errno(libc::EMFILE)) => aside(),
+                        other => other,
+                    },
                 }?;
             }
         }

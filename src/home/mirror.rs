@@ -99,7 +99,7 @@ fn bring_file(
         let id = whole.or_else(|| id_from(&inode.id)).ok_or(Errno(libc::EIO))?;
         let (control, _) = Control::open(&home.control_path(st.st_ino)?, st.st_ino, born, id)?;
         let head = control.head();
-        sys::ftruncate(fd.raw(), inode.len)?;
+        sys::set_len(fd.raw(), inode.len)?;
         head.home_len.store(inode.len, Ordering::Release);
         head.stored_len.store(inode.len, Ordering::Release);
         head.cut_at.store(NO_CUT, Ordering::Release);

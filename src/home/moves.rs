@@ -56,8 +56,8 @@ impl Home {
     /// Those of writing the note.
     pub fn move_begins(&self, what: &Move) -> Result<(), Errno> {
         let (note, fresh) = (self.note(), self.note().with_extension("new"));
-        let write = || std::fs::write(&fresh, what.text()).and_then(|()| std::fs::rename(&fresh, &note));
-        write().map_err(errno)
+        sys::write_small(&sys::c_path(&fresh)?, &what.text())?;
+        Ok(rustix::fs::rename(&fresh, &note)?)
     }
 
     /// It has come to its end, and so has the tree.

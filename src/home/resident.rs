@@ -227,11 +227,6 @@ impl Resident {
     }
 
     fn fetch_own(&self, own: &ServiceFd, range: Range<u64>) -> Result<(), Errno> {
-        // The program's limit on file sizes is not meant for anchors, nor for a store's files.
-        sys::with_any_file_size(|| self.fetch_unlimited(own, range))
-    }
-
-    fn fetch_unlimited(&self, own: &ServiceFd, range: Range<u64>) -> Result<(), Errno> {
         let store = self.home.store()?;
         while let Some((from, to)) = self.missing(&range) {
             self.fetch_run(&*store, own, from, to.min(from + BATCH / GRANULE))?;
@@ -459,7 +454,7 @@ impl Resident {
                 self.control.set(Bit::Dirty, g, g + 1);
                 self.control.set(Bit::Again, g, g + 1);
                 self.control.head().flags.fetch_or(CHANGED, Ordering::AcqRel);
-                write_all(anchor.fd, &torn.bytes[..len], g * GRANULE)?;
+                sys::write_own(anchor.fd, &torn.bytes[..len], g * GRANULE)?;
                 self.control.set(Bit::Present, g, g + 1);
                 Ok(true)
             })??;
@@ -601,7 +596,7 @@ fn write_sparse(fd: i32, from: &[u8], offset: u64) -> Result<(), Errno> {
     const PAGE: usize = 4096;
     let is_zero = |page: &[u8]| page.iter().all(|b| *b == 0);
     if !from.chunks(PAGE).any(is_zero) {
-        return write_all(fd, from, offset);
+        return sys::write_own(fd, from, offset);
     }
     // Whoever died here before may have left bytes.
     sys::punch(fd, offset, from.len() as u64)?;
@@ -609,23 +604,8 @@ fn write_sparse(fd: i32, from: &[u8], offset: u64) -> Result<(), Errno> {
     while at < from.len() {
         let zeros: usize = from[at..].chunks(PAGE).take_while(|p| is_zero(p)).map(<[u8]>::len).sum();
         let bytes: usize = from[at + zeros..].chunks(PAGE).take_while(|p| !is_zero(p)).map(<[u8]>::len).sum();
-        write_all(fd, &from[at + zeros..at + zeros + bytes], offset + (at + zeros) as u64)?;
+        sys::write_own(fd, &from[at + zeros..at + zeros + bytes], offset + (at + zeros) as u64)?;
         at += zeros + bytes;
-    }
-    Ok(())
-}
-
-fn write_all(fd: i32, from: &[u8], offset: u64) -> Result<(), Errno> {
-    let mut done = 0;
-    while done < from.len() {
-        let rest = &from[done..];
-        // SAFETY: the slice is that long.
-        match unsafe { sys::pwrite(fd, rest.as_ptr(), rest.len(), offset + done as u64) } {
-            Ok(0) => return Err(Errno(libc::EIO)),
-            Ok(n) => done += n,
-            Err(Errno(libc::EINTR)) => {}
-            Err(e) => return Err(e),
-        }
     }
     Ok(())
 }

@@ -5,11 +5,10 @@ use super::layout::*;
 use super::lock::{self, Owner, Refused, Surroundings, Taken};
 use super::process;
 use crate::errno::Errno;
-use crate::sys::{self, OwnFd};
+use crate::sys;
 use blocks::STEP;
 use rustix::fs::OFlags;
 use std::ffi::CString;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -135,14 +134,10 @@ pub fn folder_for(settings: &PoolSettings) -> PathBuf {
     settings.folder.join(format!("iris-{}", sys::uid()))
 }
 
-fn c_path(path: &Path) -> Result<CString, Errno> {
-    CString::new(path.as_os_str().as_bytes()).map_err(|_| Errno(libc::EINVAL))
-}
-
 /// Makes the folder if needed and refuses one that others could tamper with.
 fn private_folder(path: &Path) -> Result<(), PoolError> {
     let folder = |source| PoolError::Folder { path: path.to_owned(), source };
-    let name = c_path(path).map_err(folder)?;
+    let name = sys::c_path(path).map_err(folder)?;
     match rustix::fs::mkdir(name.as_c_str(), rustix::fs::Mode::RWXU) {
         Ok(()) | Err(rustix::io::Errno::EXIST) => {}
         Err(e) => return Err(folder(e.into())),
@@ -183,16 +178,14 @@ impl StorageFiles {
     /// Makes one of `len` bytes under a name that no other has.
     fn make(&self, len: u64) -> Result<u64, Errno> {
         let tag = sys::monotonic_ns().rotate_left(32) ^ u64::from(sys::pid()) << 20 ^ u64::from(sys::tid());
-        let name = c_path(&self.path(tag))?;
-        sys::with_file_size(len, || {
-            let fd = sys::open(&name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
-            Ok(rustix::fs::ftruncate(fd.borrow(), len)?)
-        })?;
+        let name = sys::c_path(&self.path(tag))?;
+        let fd = sys::open(&name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL, 0o600)?;
+        sys::set_len(fd.raw(), len)?;
         Ok(tag)
     }
 
     fn remove(&self, tag: u64) {
-        if let Ok(name) = c_path(&self.path(tag)) {
+        if let Ok(name) = sys::c_path(&self.path(tag)) {
             // What cannot be removed only takes room.
             let _ = rustix::fs::unlink(name.as_c_str());
         }
@@ -200,7 +193,7 @@ impl StorageFiles {
 
     /// Removes those of pools that are gone: who maps one goes on with it, and nobody else could ever find it.
     fn keep_only(&self, tag: u64) {
-        let Ok(name) = c_path(&self.folder) else { return };
+        let Ok(name) = sys::c_path(&self.folder) else { return };
         let Ok(folder) = sys::open(&name, OFlags::RDONLY | OFlags::DIRECTORY, 0) else { return };
         let mut buf = [std::mem::MaybeUninit::<u8>::uninit(); 4096];
         let mut entries = rustix::fs::RawDir::new(folder.borrow(), &mut buf);
@@ -269,10 +262,10 @@ impl Pool {
             None => 0,
         };
         let draft = path.with_extension(format!("{}-{}", sys::pid(), sys::tid()));
-        let draft_name = c_path(&draft).map_err(file)?;
-        let made = sys::with_file_size(geometry.file_len() as u64, || {
+        let draft_name = sys::c_path(&draft).map_err(file)?;
+        let made = || -> Result<(), Errno> {
             let fd = sys::open(&draft_name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC, 0o600)?;
-            rustix::fs::ftruncate(borrow(&fd), geometry.file_len() as u64)?;
+            sys::set_len(fd.raw(), geometry.file_len() as u64)?;
             sys::reserve(fd.raw(), 0, geometry.names_at() as u64)?;
             let base = sys::map_shared(fd.raw(), 4096, 4096)?;
             // SAFETY: the mapping is one page, new and zeroed, and holds a superblock; the draft is ours alone.
@@ -288,9 +281,9 @@ impl Pool {
             // SAFETY: nobody uses the page after this.
             unsafe { sys::unmap(base, 4096) };
             Ok(())
-        });
-        let linked = made.and_then(|()| {
-            let name = c_path(path)?;
+        };
+        let linked = made().and_then(|()| {
+            let name = sys::c_path(path)?;
             match rustix::fs::link(draft_name.as_c_str(), name.as_c_str()) {
                 Ok(()) => Ok(true),
                 Err(rustix::io::Errno::EXIST) => Ok(false),
@@ -307,7 +300,7 @@ impl Pool {
     fn open(path: &Path, storage: Option<&StorageFiles>) -> Result<Pool, PoolError> {
         let file = |source| PoolError::File { path: path.to_owned(), source };
         let damaged = |what| PoolError::Damaged { path: path.to_owned(), what };
-        let name = c_path(path).map_err(file)?;
+        let name = sys::c_path(path).map_err(file)?;
         let fd = sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0).map_err(file)?;
         let st = sys::fstat(fd.raw()).map_err(file)?;
         if st.st_uid != sys::uid() || st.st_mode & libc::S_IFMT != libc::S_IFREG {
@@ -344,7 +337,7 @@ impl Pool {
             };
             let storage = storage.path(pool.superblock().storage_tag.load(Ordering::Relaxed));
             let at = |source| PoolError::File { path: storage.clone(), source };
-            let name = c_path(&storage).map_err(at)?;
+            let name = sys::c_path(&storage).map_err(at)?;
             let fd = match sys::open(&name, OFlags::RDWR | OFlags::NOFOLLOW, 0) {
                 Err(Errno(libc::ENOENT)) => return Err(damaged("its storage file has been removed")),
                 other => other.map_err(at)?,
@@ -452,11 +445,6 @@ impl Surroundings for Pool {
             _ => sys::nap(50),
         }
     }
-}
-
-fn borrow(fd: &OwnFd) -> rustix::fd::BorrowedFd<'_> {
-    // SAFETY: the descriptor is owned and outlives the borrow.
-    unsafe { rustix::fd::BorrowedFd::borrow_raw(fd.raw()) }
 }
 
 fn check_superblock(base: *mut u8, len: usize) -> Result<Geometry, &'static str> {

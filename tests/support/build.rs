@@ -72,7 +72,7 @@ fn gcc(compiler: &str) -> Command {
 /// variants of one source apart.
 pub fn program_with(name: &str, suffix: &str, extra: &[&str]) -> PathBuf {
     let folder = root().join("c-tests");
-    let header = vec![folder.join("common.h")];
+    let header = ["common.h", "size_limit.h"].map(|name| folder.join(name)).to_vec();
     let output = format!("{name}{suffix}");
     let (compiler, source) = [("gcc", "c"), ("g++", "cpp"), ("gfortran", "f90")]
         .map(|(c, e)| (c, folder.join(format!("{name}.{e}"))))

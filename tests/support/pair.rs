@@ -61,7 +61,7 @@ pub struct Variant {
 
 impl Variant {
     /// The same, by the prefix that only Iris knows.
-    const fn virtually(self) -> Variant {
+    pub const fn virtually(self) -> Variant {
         Variant { place: Place::Virtual, ..self }
     }
 

@@ -146,7 +146,7 @@ impl Resident {
             if size > 0 {
                 sys::punch(own, 0, size)?;
             }
-            sys::ftruncate(own, len)?;
+            sys::set_len(own, len)?;
             head.home_len.store(len, Ordering::Release);
             head.stored_len.store(len, Ordering::Release);
             head.cut_at.store(NO_CUT, Ordering::Release);

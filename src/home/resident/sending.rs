@@ -44,11 +44,6 @@ impl Resident {
 
     /// As [`Resident::settle`], on a service thread.
     pub fn settle_here(&self, own: &ServiceFd) -> Result<(), Errno> {
-        // The program's limit on file sizes is not meant for a store's files.
-        sys::with_any_file_size(|| self.settle_unlimited(own))
-    }
-
-    fn settle_unlimited(&self, own: &ServiceFd) -> Result<(), Errno> {
         let head = self.control.head();
         let store = self.home.store()?;
         let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;

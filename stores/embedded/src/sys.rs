@@ -1,6 +1,7 @@
 //! System calls. Owns the border to the kernel: everything here is a direct system call (rustix's `linux_raw`
 //! backend), never a libc function.
 
+use iris_limits::beyond_file_size;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::io::Errno;
@@ -47,15 +48,11 @@ pub fn read_at(fd: BorrowedFd<'_>, mut into: &mut [u8], mut offset: u64) -> Resu
     Ok(done)
 }
 
-/// Writes all bytes at `offset`. A limit on the size of files (RLIMIT_FSIZE) is an error here, not the signal that
-/// the kernel would send to the program.
+/// Writes all bytes at `offset`. The program's limit on the size of files (RLIMIT_FSIZE) is not meant for a store's;
+/// where it cannot be lifted, it is an error here, not the signal that the kernel would send to the program.
 pub fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result<()> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
-    if limit.is_some_and(|limit| offset + bytes.len() as u64 > limit) {
-        return Err(Errno::FBIG);
-    }
     while !bytes.is_empty() {
-        match rustix::io::pwrite(fd, bytes, offset) {
+        match beyond_file_size(offset + bytes.len() as u64, || rustix::io::pwrite(fd, bytes, offset)) {
             Ok(0) => return Err(Errno::NOSPC),
             Ok(n) => {
                 offset += n as u64;
@@ -70,7 +67,8 @@ pub fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result
 
 /// Makes sure that the file's first `len` bytes find room, as far as the file system can; its length stays.
 pub fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
-    match fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, len) {
+    // Of tmpfs the limit on sizes is asked for this too.
+    match beyond_file_size(len, || fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, len)) {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
         other => other,
     }
