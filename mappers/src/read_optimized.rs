@@ -232,6 +232,8 @@ impl Mapper for ReadOptimized {
             for tiling in &self.levels[1..] {
                 tiling.plan_write(NAME, facts, offset, end - offset, plan)?;
             }
+            // A write that is under way may end before this is done, which its replicas come after then.
+            plan.intents.push(Record::Contested { offset, len: end - offset });
             end
         } else {
             // A write that was never completed may have left bytes behind the end of the file.

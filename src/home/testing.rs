@@ -6,8 +6,8 @@ use super::{Home, Opener};
 use crate::sys;
 use crate::tier0::pool::{Pool, PoolSettings};
 use iris_store::{
-    Capabilities, Compose, Condition, Kind, ListRequest, Listed, ObjectFacts, Outcome, Page, Part, Request,
-    Result, Store, StoreError,
+    Capabilities, Compose, Condition, Fenced, Kind, ListRequest, Listed, ObjectFacts, Outcome, Page, Part,
+    Request, Result, Store, StoreError,
 };
 use std::collections::BTreeMap;
 use std::os::fd::AsRawFd;
@@ -103,25 +103,12 @@ impl Memory {
             Request::Put { key, condition: Condition::Absent, .. } if objects.contains_key(*key) => {
                 Err(StoreError::new(Kind::Precondition, "memory", Some(key), "it is there already"))
             }
-            Request::Put { key, bytes, .. } => {
-                objects.insert(key.to_vec(), bytes.to_vec());
+            Request::Put { .. } => {
+                change(&mut objects, request);
                 Ok(Outcome::Put(None))
             }
-            Request::Update { key, offset, bytes } => {
-                let object = objects.entry(key.to_vec()).or_default();
-                let end = *offset as usize + bytes.len();
-                if object.len() < end {
-                    object.resize(end, 0);
-                }
-                object[*offset as usize..end].copy_from_slice(bytes);
-                Ok(Outcome::Done)
-            }
-            Request::Resize { key, len } => {
-                objects.entry(key.to_vec()).or_default().resize(*len as usize, 0);
-                Ok(Outcome::Done)
-            }
-            Request::Delete { key } => {
-                objects.remove(*key);
+            Request::Update { .. } | Request::Resize { .. } | Request::Delete { .. } => {
+                change(&mut objects, request);
                 Ok(Outcome::Done)
             }
             Request::Head { key } => {
@@ -132,7 +119,43 @@ impl Memory {
     }
 }
 
+fn change(objects: &mut BTreeMap<Vec<u8>, Vec<u8>>, request: &Request<'_>) {
+    match request {
+        Request::Put { key, bytes, .. } => drop(objects.insert(key.to_vec(), bytes.to_vec())),
+        Request::Update { key, offset, bytes } => {
+            let object = objects.entry(key.to_vec()).or_default();
+            let end = *offset as usize + bytes.len();
+            if object.len() < end {
+                object.resize(end, 0);
+            }
+            object[*offset as usize..end].copy_from_slice(bytes);
+        }
+        Request::Resize { key, len } => objects.entry(key.to_vec()).or_default().resize(*len as usize, 0),
+        Request::Delete { key } => drop(objects.remove(*key)),
+        Request::Get { .. } | Request::Head { .. } => {}
+    }
+}
+
+impl Fenced for Memory {
+    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool> {
+        self.interrupted();
+        let mut objects = self.objects.lock().unwrap();
+        if objects.contains_key(fence) {
+            return Ok(false);
+        }
+        for request in requests {
+            if !matches!(request, Request::Resize { key, .. } if !objects.contains_key(*key)) {
+                change(&mut objects, request);
+            }
+        }
+        Ok(true)
+    }
+}
+
 impl Store for Memory {
+    fn fenced(&self) -> Option<&dyn Fenced> {
+        Some(self)
+    }
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
     }

@@ -3,11 +3,13 @@
 
 use super::error::MapError;
 use crate::home::layout::Keys;
-use iris_mappers::{Guard, How, Objects, Piece};
+use iris_mappers::{Guard, How, Object, Objects, Piece};
 use iris_store::{Capabilities, Condition, Kind, Outcome, Request, Store, StoreError};
 
-/// Deletions sent together.
+/// Deletions, or changes behind a fence, sent together.
 const TOGETHER: usize = 1024;
+/// Bytes of changes behind a fence sent together.
+const MOST: usize = 4 << 20;
 /// How often an object that others keep changing is got, changed and put.
 const ATTEMPTS: u32 = 20;
 
@@ -107,14 +109,17 @@ fn answer(store: &dyn Store, key: &[u8]) -> StoreError {
     StoreError::new(Kind::Corrupt, store.place(), Some(key), "an answer to another request")
 }
 
-/// Writes `pieces` of `bytes`, which begin at `offset` of the file.
+/// Writes `pieces` of `bytes`, which begin at `offset` of the file, and deletes `deletions` then. With a fence, objects
+/// that others may have changed since are left alone once there is an object of that key, where the store can do that:
+/// false then.
 pub fn write(
     store: &dyn Store,
     keys: &Keys,
     pieces: &[Piece],
-    offset: u64,
-    bytes: &[u8],
-) -> Result<(), MapError> {
+    deletions: &[Objects],
+    (offset, bytes): (u64, &[u8]),
+    fence: Option<&[u8]>,
+) -> Result<bool, MapError> {
     let names: Vec<Vec<u8>> = pieces.iter().map(|p| keys.object(p.object)).collect();
     let mut requests = Vec::with_capacity(pieces.len());
     for (piece, key) in pieces.iter().zip(&names) {
@@ -143,9 +148,45 @@ pub fn write(
             })?,
         }
     }
+    if let (Some(fence), Some(fenced)) = (fence, store.fenced()) {
+        let gone: Vec<Vec<u8>> = objects(deletions).map(|o| keys.object(o)).collect();
+        let (mut new, mut held): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .partition(|r| matches!(r, Request::Put { condition: Condition::Absent, .. }));
+        held.extend(gone.iter().map(|key| Request::Delete { key }));
+        submit(store, &mut new)?;
+        let mut rest = &held[..];
+        while !rest.is_empty() {
+            let (some, others) = rest.split_at(together(rest));
+            if !fenced.change_unless(fence, some)? {
+                return Ok(false);
+            }
+            rest = others;
+        }
+        return Ok(true);
+    }
+    submit(store, &mut requests)?;
+    delete(store, keys, deletions)?;
+    Ok(true)
+}
+
+/// How many of the requests go into one script: a server does nothing else meanwhile.
+fn together(requests: &[Request<'_>]) -> usize {
+    let mut bytes = 0;
+    let fit = requests.iter().take_while(|r| {
+        bytes += match r {
+            Request::Put { bytes, .. } | Request::Update { bytes, .. } => bytes.len(),
+            _ => 0,
+        };
+        bytes <= MOST
+    });
+    fit.take(TOGETHER).count().max(1)
+}
+
+fn submit(store: &dyn Store, requests: &mut [Request<'_>]) -> Result<(), MapError> {
     let mut outcomes = Vec::new();
     if !requests.is_empty() {
-        store.submit(&mut requests, &mut outcomes);
+        store.submit(requests, &mut outcomes);
     }
     for (request, outcome) in requests.iter().zip(outcomes) {
         match outcome {
@@ -186,10 +227,12 @@ fn modify(
 
 /// Deletes runs of objects.
 pub fn delete(store: &dyn Store, keys: &Keys, runs: &[Objects]) -> Result<(), MapError> {
-    let objects = runs.iter().flat_map(|run| {
-        (run.first..run.first + run.count).map(|number| iris_mappers::Object { level: run.level, number })
-    });
-    delete_keys(store, objects.map(|o| keys.object(o)))
+    delete_keys(store, objects(runs).map(|o| keys.object(o)))
+}
+
+fn objects(runs: &[Objects]) -> impl Iterator<Item = Object> {
+    runs.iter()
+        .flat_map(|run| (run.first..run.first + run.count).map(|number| Object { level: run.level, number }))
 }
 
 /// Deletes objects by their keys, in their order.

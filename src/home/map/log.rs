@@ -5,6 +5,10 @@
 //! A head tells from which snapshot on to read, and is put after it. A head that says less than there is costs
 //! reading; one that names a commit which is gone (its writer was stopped while others made two snapshots) is found
 //! out, and the log is listed.
+//!
+//! A commit that is missing was never made, or was deleted. Snapshots are deleted before what they are followed by, so
+//! whoever still finds the one that he began with knows that nothing behind it had been deleted before. The head says
+//! nothing of the kind: one that was put late may name an old snapshot again.
 
 use super::commit::{Commit, Damage, Head};
 use super::error::MapError;
@@ -16,7 +20,7 @@ use iris_store::{Condition, Kind, ListRequest, Listed, Outcome, Request, Store};
 const TOGETHER: u64 = 8;
 /// Bytes of a commit that are asked for at first.
 const GUESS: usize = 2048;
-/// How often a reader begins again because the log was shortened under it.
+/// How often a reader begins again at least because the log was shortened under it.
 const ATTEMPTS: u32 = 20;
 
 /// How far a log has come, for one who has read it.
@@ -24,20 +28,20 @@ const ATTEMPTS: u32 = 20;
 pub struct Position {
     /// The last commit; 0 before the first.
     pub last: u64,
-    /// The head as it was read.
-    pub head: Option<Head>,
     /// The first object number that was never given out.
     pub fresh: u64,
     /// Numbers that writers were given and have not come to an end with.
     pub open: Vec<Objects>,
     /// Records since the snapshot, and in it.
     pub records: (usize, usize),
+    /// The snapshots that were read, the first of which is where reading began.
+    pub snapshots: Vec<u64>,
 }
 
 impl Position {
     /// Before the first commit.
     pub fn start() -> Position {
-        Position { last: 0, head: None, fresh: 1, open: Vec::new(), records: (0, 0) }
+        Position { last: 0, fresh: 1, open: Vec::new(), records: (0, 0), snapshots: Vec::new() }
     }
 
     /// Takes a commit in.
@@ -47,6 +51,7 @@ impl Position {
         if commit.snapshot {
             self.open.clear();
             self.records = (0, commit.records.len());
+            self.snapshots.push(commit.number);
         } else {
             self.records.0 += commit.records.len();
         }
@@ -58,16 +63,21 @@ impl Position {
         }
     }
 
+    /// The commits before this one are gone.
+    pub fn shortened(&mut self, snapshot: u64) {
+        self.snapshots.retain(|n| *n >= snapshot);
+    }
+
     /// Whether the log should be shortened: when reading it costs several times what reading a snapshot would.
     pub fn is_long(&self) -> bool {
-        let since = self.last - self.head.unwrap_or(Head::FIRST).snapshot.min(self.last);
+        let since = self.last - self.snapshots.last().map_or(0, |n| *n.min(&self.last));
         since >= 32 || self.records.0 > 256 + 2 * self.records.1
     }
 }
 
 /// Reads the log: its commits from the last snapshot on, and where it ends.
 pub fn read(store: &dyn Store, keys: &Keys) -> Result<(Vec<Commit>, Position), MapError> {
-    for _ in 0..ATTEMPTS {
+    for () in super::attempts(store, ATTEMPTS) {
         let head = head(store, keys)?;
         let first = head.unwrap_or(Head::FIRST).snapshot;
         let mut commits = from(store, keys, first)?;
@@ -84,58 +94,104 @@ pub fn read(store: &dyn Store, keys: &Keys) -> Result<(Vec<Commit>, Position), M
                 }
             }
         }
-        // The commit behind the last may be missing because somebody has just shortened the log.
-        if self::head(store, keys)? != head {
-            continue;
-        }
-        let mut position = Position { head, ..Position::start() };
+        let mut position = Position::start();
         for commit in &commits {
             position.follow(commit);
         }
-        return Ok((commits, position));
+        // Else the commit behind the last may be missing because somebody has just shortened the log.
+        if holds(store, keys, &position)? {
+            return Ok((commits, position));
+        }
     }
     Err(MapError::Contended { place: store.place().into() })
 }
 
+/// Reads what a log has got since it was read up to `position`; `None` where that has been deleted in part.
+pub fn read_on(store: &dyn Store, keys: &Keys, position: &Position) -> Result<Option<Vec<Commit>>, MapError> {
+    let commits = from(store, keys, position.last + 1)?;
+    Ok(holds(store, keys, position)?.then_some(commits))
+}
+
 /// Whether nobody has added to the log since it was read.
 pub fn ends_at(store: &dyn Store, keys: &Keys, position: &Position) -> Result<bool, MapError> {
-    let key = keys.commit(position.last + 1);
-    match store.one(Request::Head { key: &key }) {
-        Err(e) if e.kind == Kind::NotFound => Ok(head(store, keys)? == position.head),
-        other => other.map(|_| false).map_err(MapError::from),
+    Ok(!is_there(store, &keys.commit(position.last + 1))? && holds(store, keys, position)?)
+}
+
+/// Whether no commit that the log had when this was read, or got since, was deleted before now.
+fn holds(store: &dyn Store, keys: &Keys, position: &Position) -> Result<bool, MapError> {
+    match position.snapshots.last() {
+        Some(snapshot) => is_there(store, &keys.commit(*snapshot)),
+        None => Ok(head(store, keys)?.is_none()),
     }
 }
 
-/// Adds a commit. False where another was faster.
-pub fn add(store: &dyn Store, keys: &Keys, commit: &Commit) -> Result<bool, MapError> {
+fn is_there(store: &dyn Store, key: &[u8]) -> Result<bool, MapError> {
+    match store.one(Request::Head { key }) {
+        Err(e) if e.kind == Kind::NotFound => Ok(false),
+        other => other.map(|_| true).map_err(MapError::from),
+    }
+}
+
+/// What came of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Came<T = ()> {
+    /// It is the log's.
+    First(T),
+    /// Another was faster.
+    Second,
+    /// The log was shortened: to what this is in, or before it came.
+    Unsure,
+}
+
+impl<T> Came<T> {
+    /// With something else to tell.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Came<U> {
+        match self {
+            Came::First(told) => Came::First(f(told)),
+            Came::Second => Came::Second,
+            Came::Unsure => Came::Unsure,
+        }
+    }
+}
+
+/// Adds a commit to a log that was read up to `position`.
+pub fn add(store: &dyn Store, keys: &Keys, position: &Position, commit: &Commit) -> Result<Came, MapError> {
     let (key, bytes) = (keys.commit(commit.number), commit.encode());
     match store.one(Request::Put { key: &key, bytes: &bytes, condition: Condition::Absent, meta: &[] }) {
         Ok(_) => {}
-        Err(e) if e.kind == Kind::Precondition => return Ok(false),
+        Err(e) if e.kind == Kind::Precondition => return Ok(Came::Second),
         Err(e) => return Err(e.into()),
     }
-    // There may have been such a commit once: it was deleted after the head had gone beyond it.
-    if head(store, keys)?.unwrap_or(Head::FIRST).snapshot <= commit.number {
-        return Ok(true);
+    // There may have been such a commit once, which was deleted.
+    if holds(store, keys, position)? {
+        return Ok(Came::First(()));
     }
     super::carry::delete_keys(store, std::iter::once(key))?;
-    Ok(false)
+    Ok(Came::Unsure)
 }
 
-/// Makes a snapshot known that was added, and deletes what it makes superfluous. Gives the new head.
-pub fn shorten(store: &dyn Store, keys: &Keys, old: Option<Head>, snapshot: u64) -> Result<Head, MapError> {
-    let lowest = old.unwrap_or(Head::FIRST).lowest;
+/// Makes the last snapshot of `position` known, which was added, and deletes what it makes superfluous. Gives its number.
+pub fn shorten(store: &dyn Store, keys: &Keys, position: &Position) -> Result<u64, MapError> {
+    let Some((&snapshot, before)) = position.snapshots.split_last() else { return Ok(0) };
+    let old = self::head(store, keys)?.unwrap_or(Head::FIRST);
+    if old.snapshot > snapshot {
+        return Ok(snapshot);
+    }
     // Whoever dies behind this leaves the commits before the old snapshot, which the next one deletes again.
-    let head = Head { snapshot, lowest: old.unwrap_or(Head::FIRST).snapshot.min(snapshot) };
+    let head = Head { snapshot, lowest: old.snapshot };
     let key = keys.head();
     store.one(Request::Put { key: &key, bytes: &head.encode(), condition: Condition::Always, meta: &[] })?;
-    super::carry::delete_keys(store, (lowest..snapshot).map(|n| keys.commit(n)))?;
-    Ok(head)
+    // The store may carry out in any order what it is given at once.
+    let first =
+        [old.lowest, old.snapshot].into_iter().chain(before.iter().copied()).filter(|n| *n < snapshot);
+    super::carry::delete_keys(store, first.map(|n| keys.commit(n)))?;
+    super::carry::delete_keys(store, (old.lowest..snapshot).map(|n| keys.commit(n)))?;
+    Ok(snapshot)
 }
 
 /// Deletes the log, its end first: what is left when that dies is a log still.
 pub fn remove(store: &dyn Store, keys: &Keys, position: &Position) -> Result<(), MapError> {
-    let lowest = position.head.unwrap_or(Head::FIRST).lowest;
+    let lowest = head(store, keys)?.unwrap_or(Head::FIRST).lowest;
     let commits = (lowest..=position.last).rev().map(|n| keys.commit(n));
     super::carry::delete_keys(store, commits.chain([keys.head()]))
 }

@@ -5,7 +5,8 @@
 //! - Reads may come from any thread, writes from one at a time on the node (the file's settling lock). Between nodes,
 //!   a writer commits before it changes objects in place, and after; a commit that another has made first voids the
 //!   plan, and what was written by it is written again. So whoever moves a file from one layout to another has it to
-//!   itself, or begins again.
+//!   itself, or begins again. In stores with fences ([`iris_store::Fenced`]), which all that nodes share have, the
+//!   next commit is the fence: a node that was stopped for long changes nothing that others rely on since.
 //! - Garbage is deleted at once. A reader that planned before finds an object missing, or the log longer than it knew,
 //!   and looks again: numbers are never given out twice, so it cannot find other bytes in their place.
 //! - A mapper without records ([`Mapper::is_fixed`]) has a log of one commit, its name; [`PLAIN`] has none.
@@ -21,14 +22,15 @@ pub use error::MapError;
 
 use super::layout::{Keys, PLAIN};
 use crate::spin::Spin;
+use crate::sys;
 use commit::Commit;
 use iris_mappers::{Facts, How, Mapper, Objects, Op, Plan, PlanError, Record, Usage};
 use iris_store::Store;
-use log::Position;
+use log::{Came, Position};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// How often a plan is made anew because others changed the map meanwhile.
+/// How often a plan is made anew at least because others changed the map meanwhile.
 const ATTEMPTS: u32 = 100;
 /// Numbers that a writer takes in advance when more is to come.
 const AHEAD: u64 = 4;
@@ -91,7 +93,7 @@ impl Map {
     pub fn read(&self, at: At<'_>, offset: u64, into: &mut [u8]) -> Result<(), MapError> {
         let mut plan = Plan::default();
         let end = offset + into.len() as u64;
-        for _ in 0..ATTEMPTS {
+        for () in attempts(at.store, ATTEMPTS) {
             self.refresh(at)?;
             plan.clear();
             let known = self.with(at, |s| {
@@ -240,15 +242,14 @@ impl Map {
     ) -> Result<bool, MapError> {
         let mut plan = Plan::default();
         let mut strays: Vec<Objects> = Vec::new();
-        for _ in 0..ATTEMPTS {
+        for () in attempts(at.store, ATTEMPTS) {
             self.refresh(at)?;
             self.begin(at)?;
             let Some(planned) = self.plan(at, &mut plan, &mut make)? else { return Ok(false) };
             if let Some(fixed) = planned.fixed {
                 debug_assert!(fixed.is_empty(), "a mapper without records has none");
-                let (offset, bytes) = bytes.unwrap_or_default();
-                carry::write(at.store, &self.keys, &plan.pieces, offset, bytes)?;
-                carry::delete(at.store, &self.keys, &plan.deletions)?;
+                let bytes = bytes.unwrap_or_default();
+                carry::write(at.store, &self.keys, &plan.pieces, &plan.deletions, bytes, None)?;
                 return Ok(true);
             }
             let (run, mut last) = (planned.run, planned.last);
@@ -261,8 +262,8 @@ impl Map {
                 let opened = run.filter(|_| planned.opens).into_iter().collect();
                 let records = std::mem::take(&mut plan.intents);
                 match self.commit(at, last, Commit { opened, records, ..Commit::default() })? {
-                    Some(now) => last = now,
-                    None => continue,
+                    Came::First(now) => last = now,
+                    Came::Second | Came::Unsure => continue,
                 }
             }
             let mut buffer = Vec::new();
@@ -285,18 +286,29 @@ impl Map {
                     (from, &buffer[..])
                 }
             };
-            carry::write(at.store, &self.keys, &plan.pieces, offset, bytes)?;
-            carry::delete(at.store, &self.keys, &plan.deletions)?;
-            let records = std::mem::take(&mut plan.records);
-            let ahead = run.filter(|_| more && plan.taken > 0);
-            let closed = run.into_iter().chain(strays.iter().copied()).collect();
-            if self.finish(at, last, Commit { records, closed, ..Commit::default() }, ahead)? {
-                return Ok(true);
-            }
-            // What was written to new objects by this plan is nobody's.
-            if let Some(run) = run {
-                carry::delete(at.store, &self.keys, &[run])?;
-                strays.push(run);
+            let next = self.keys.commit(last + 1);
+            let fence = (!quiet).then_some(&next[..]);
+            let from = (offset, bytes);
+            let came = if carry::write(at.store, &self.keys, &plan.pieces, &plan.deletions, from, fence)? {
+                let records = std::mem::take(&mut plan.records);
+                let ahead = run.filter(|_| more && plan.taken > 0);
+                let closed = run.into_iter().chain(strays.iter().copied()).collect();
+                self.finish(at, last, Commit { records, closed, ..Commit::default() }, ahead)?
+            } else {
+                self.known(|s| s.stale = true)?;
+                Came::Second
+            };
+            match came {
+                Came::First(()) => return Ok(true),
+                // What was written to new objects by this plan is nobody's.
+                Came::Second => {
+                    if let Some(run) = run {
+                        carry::delete(at.store, &self.keys, &[run])?;
+                        strays.push(run);
+                    }
+                }
+                // The same bytes are written once more. The log has the numbers, as closed or as open still.
+                Came::Unsure => {}
             }
         }
         Err(MapError::Contended { place: at.store.place().into() })
@@ -374,23 +386,23 @@ impl Map {
         last: u64,
         mut commit: Commit,
         ahead: Option<Objects>,
-    ) -> Result<bool, MapError> {
+    ) -> Result<Came, MapError> {
         let mut next = None;
         if let Some(run) = ahead {
-            let Some(fresh) = self.known(|s| s.position.fresh)? else { return Ok(false) };
+            let Some(fresh) = self.known(|s| s.position.fresh)? else { return Ok(Came::Second) };
             let run = Objects { level: run.level, first: fresh, count: run.count.max(AHEAD) };
             commit.opened.push(run);
             next = Some(run);
         }
-        if self.commit(at, last, commit)?.is_none() {
-            return Ok(false);
+        let came = self.commit(at, last, commit)?;
+        if let Came::First(_) = came {
+            self.known(|s| s.ahead = next)?;
         }
-        self.known(|s| s.ahead = next)?;
-        Ok(true)
+        Ok(came.map(|_| ()))
     }
 
-    /// Adds a commit behind commit `last` and takes it in. The last commit then, or `None` where another was faster.
-    fn commit(&self, at: At<'_>, last: u64, mut commit: Commit) -> Result<Option<u64>, MapError> {
+    /// Adds a commit behind commit `last` and takes it in. Gives the last commit then.
+    fn commit(&self, at: At<'_>, last: u64, mut commit: Commit) -> Result<Came<u64>, MapError> {
         let fresh = self.known(|s| {
             if !commit.snapshot {
                 commit.records.append(&mut s.seen);
@@ -398,24 +410,28 @@ impl Map {
             (s.position.last == last).then_some(s.position.fresh)
         })?;
         // Another has added to the log meanwhile: the plan is not of that.
-        let Some(fresh) = fresh.flatten() else { return Ok(None) };
+        let Some(fresh) = fresh.flatten() else { return Ok(Came::Second) };
         commit.number = last + 1;
         commit.fresh = commit.opened.iter().map(|o| o.first + o.count).max().unwrap_or(0).max(fresh);
-        if !self.add(at, &commit)? {
-            return Ok(None);
+        let came = self.add(at, &commit)?;
+        if came == Came::First(()) && self.known(|s| s.position.is_long())? == Some(true) {
+            return Ok(Came::First(self.shorten(at, commit.number)?));
         }
-        match self.known(|s| s.position.is_long())? {
-            Some(true) => Ok(Some(self.shorten(at, commit.number)?)),
-            _ => Ok(Some(commit.number)),
-        }
+        Ok(came.map(|()| commit.number))
     }
 
-    fn add(&self, at: At<'_>, commit: &Commit) -> Result<bool, MapError> {
-        match log::add(at.store, &self.keys, commit) {
-            Ok(true) => {}
-            Ok(false) => {
-                self.forget();
-                return Ok(false);
+    fn add(&self, at: At<'_>, commit: &Commit) -> Result<Came, MapError> {
+        // What was known when the commit was made: a reader may come to know more meanwhile.
+        let Some(position) =
+            self.known(|s| (s.position.last < commit.number).then(|| s.position.clone()))?.flatten()
+        else {
+            return Ok(Came::Second);
+        };
+        match log::add(at.store, &self.keys, &position, commit) {
+            Ok(Came::First(())) => {}
+            Ok(came) => {
+                self.known(|s| s.stale = true)?;
+                return Ok(came);
             }
             // It may be there or not.
             Err(e) => {
@@ -444,7 +460,7 @@ impl Map {
         if taken.is_err() {
             self.forget();
         }
-        taken.map(|()| true)
+        taken.map(Came::First)
     }
 
     /// Makes a snapshot behind commit `last`, and deletes the commits before it. The last commit then.
@@ -461,15 +477,17 @@ impl Map {
                 closed: Vec::new(),
                 records,
             };
-            (s.position.last == last).then_some((commit, s.position.head))
+            (s.position.last == last).then_some(commit)
         })?;
-        let Some((snapshot, old)) = made.flatten() else { return Ok(last) };
-        if self.add(at, &snapshot)? {
-            let head = log::shorten(at.store, &self.keys, old, snapshot.number)?;
-            self.known(|s| s.position.head = Some(head))?;
-            return Ok(snapshot.number);
+        let Some(snapshot) = made.flatten() else { return Ok(last) };
+        if self.add(at, &snapshot)? != Came::First(()) {
+            return Ok(last);
         }
-        Ok(last)
+        if let Some(position) = self.known(|s| s.position.clone())? {
+            let snapshot = log::shorten(at.store, &self.keys, &position)?;
+            self.known(|s| s.position.shortened(snapshot))?;
+        }
+        Ok(snapshot.number)
     }
 
     /// Forgets what is known of the map: it is read anew when it is needed.
@@ -493,12 +511,18 @@ impl Map {
     /// Brings what is known of the map up to what the node knows.
     fn refresh(&self, at: At<'_>) -> Result<(), MapError> {
         let turn = at.turn.load(Ordering::Acquire);
-        {
+        let known = {
             let state = self.state.lock().ok_or(MapError::Busy)?;
             let settled = |s: &State| !self.keys.logged || s.is_plain() && s.position.last > 0;
             if state.as_ref().is_some_and(|s| !s.stale && s.turn == turn || settled(s)) {
                 return Ok(());
             }
+            state.as_ref().map(|s| s.position.clone()).filter(|p| p.last > 0)
+        };
+        if let Some(position) = known
+            && self.read_on(at, turn, &position)?
+        {
+            return Ok(());
         }
         let fresh = self.load(at, turn)?;
         let mut state = self.state.lock().ok_or(MapError::Busy)?;
@@ -507,6 +531,31 @@ impl Map {
             *state = Some(fresh);
         }
         Ok(())
+    }
+
+    /// Takes in what the log has got behind `position`. False where all has to be read.
+    fn read_on(&self, at: At<'_>, turn: u64, position: &Position) -> Result<bool, MapError> {
+        let Some(commits) = log::read_on(at.store, &self.keys, position)? else { return Ok(false) };
+        let mut state = self.state.lock().ok_or(MapError::Busy)?;
+        // Another thread may have done so meanwhile, and gone further.
+        let Some(s) = state.as_mut().filter(|s| s.position.last == position.last) else { return Ok(false) };
+        for commit in &commits {
+            if let Err(e) = self.take_in(at, s.mapper.as_mut(), commit) {
+                *state = None;
+                return Err(e);
+            }
+            s.position.follow(commit);
+        }
+        (s.turn, s.stale) = (turn, false);
+        Ok(true)
+    }
+
+    fn take_in(&self, at: At<'_>, mapper: &mut dyn Mapper, commit: &Commit) -> Result<(), MapError> {
+        let taken = match commit.snapshot {
+            true => mapper.load(&commit.records),
+            false => commit.records.iter().try_for_each(|r| mapper.apply(r)),
+        };
+        taken.map_err(|e| MapError::record(at.store.place(), &self.keys.commit(commit.number), &e))
     }
 
     fn load(&self, at: At<'_>, turn: u64) -> Result<State, MapError> {
@@ -521,12 +570,7 @@ impl Map {
             why,
         })?;
         for commit in &commits {
-            let refused = |e| MapError::record(at.store.place(), &self.keys.commit(commit.number), &e);
-            if commit.snapshot {
-                mapper.load(&commit.records).map_err(refused)?;
-            } else {
-                commit.records.iter().try_for_each(|r| mapper.apply(r)).map_err(refused)?;
-            }
+            self.take_in(at, mapper.as_mut(), commit)?;
         }
         Ok(State { mapper, text, position, turn, ahead: None, seen: Vec::new(), stale: false })
     }
@@ -572,6 +616,13 @@ fn facts(store: &dyn Store, size: u64) -> Facts {
 
 fn planned<T>(store: &dyn Store, result: Result<T, PlanError>) -> Result<T, MapError> {
     result.map_err(|source| MapError::Plan { place: store.place().into(), source })
+}
+
+/// Begins again and again: `least` times, and as long as a request to the store may take, since a node that others
+/// outrun each time is slower than they are, and no more wrong.
+fn attempts(store: &dyn Store, least: u32) -> impl Iterator<Item = ()> {
+    let until = sys::monotonic_ns().saturating_add(store.capabilities().deadline.as_nanos() as u64);
+    (0u32..).take_while(move |n| *n < least || sys::monotonic_ns() < until).map(drop)
 }
 
 /// From the start of the first to the end of the last.

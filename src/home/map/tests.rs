@@ -91,6 +91,71 @@ fn nodes_that_share_the_store_alone_lose_nothing() {
     }
 }
 
+/// Whether there were so many requests that others came before number `request` of what a node does, with `writes` of
+/// their own. Nothing of either is lost.
+fn others_come_before(request: u32, (writes, tidy): (u64, bool), mapper: &str) -> bool {
+    const PART: u64 = 4 * UNIT;
+    let store = Memory::new();
+    let (mine, theirs) = (Node::new(&store, mapper), Node::new(&store, mapper));
+    let mut model = vec![0u8; LEN as usize];
+    let mut written = |node: &Node, at: u64, len: u64, byte: u8, more: bool| {
+        node.map.write(node.at(), LEN, at, &vec![byte; len as usize], more).unwrap();
+        model[at as usize..(at + len) as usize].fill(byte);
+    };
+    written(&mine, 0, PART, 1, true);
+    written(&theirs, PART, PART, 2, false);
+    // Much that is superfluous, for upkeep to move.
+    for i in 0..12 {
+        written(&mine, i % 5 * UNIT / 3, UNIT, 100 + i as u8, i % 2 == 0);
+    }
+    let others = move || {
+        for i in 0..writes {
+            let bytes = vec![10 + i as u8; (UNIT / 2) as usize];
+            theirs.map.write(theirs.at(), LEN, PART + i % 7 * UNIT / 2, &bytes, i % 2 == 0).unwrap();
+        }
+        while tidy && theirs.map.upkeep(theirs.at(), LEN, UNIT).unwrap() {}
+    };
+    *store.interruption.lock().unwrap() = Some((request, Box::new(others)));
+    written(&mine, UNIT / 2, 2 * UNIT, 3, true);
+    written(&mine, 3 * UNIT, UNIT, 4, false);
+    for _ in 0..3 {
+        mine.map.upkeep(mine.at(), LEN, LEN).unwrap();
+    }
+    let came = store.interruption.lock().unwrap().take().is_none();
+    if came {
+        for i in 0..writes {
+            let at = (PART + i % 7 * UNIT / 2) as usize;
+            model[at..at + (UNIT / 2) as usize].fill(10 + i as u8);
+        }
+    }
+    let what = format!("{mapper}: {writes} writes (tidy: {tidy}) before request {request}");
+    // What others wrote it need not know yet.
+    assert!(mine.read(0, PART) == model[..PART as usize], "{what}");
+    let late = Node::new(&store, mapper);
+    assert!(late.read(0, LEN) == model, "{what}: a node that comes late");
+    while late.map.upkeep(late.at(), LEN, UNIT).unwrap() {}
+    assert!(late.read(0, LEN) == model, "{what}: tidied up");
+    late.map.remove(late.at(), LEN).unwrap();
+    let left: Vec<String> =
+        store.objects.lock().unwrap().keys().map(|k| k.escape_ascii().to_string()).collect();
+    assert!(left.is_empty(), "{what}: a removed file leaves {left:?}");
+    came
+}
+
+/// Others may add to the log, shorten it, and delete what it had, between any two requests of a node.
+#[test]
+fn what_others_do_between_two_requests_loses_nothing() {
+    for mapper in MAPPERS.iter().filter(|m| Node::new(&Memory::new(), m).map.is_logged()) {
+        for what in [(1, true), (9, false), (17, true), (40, false), (40, true)] {
+            let mut request = 0;
+            while others_come_before(request, what, mapper) {
+                request += 1;
+            }
+            assert!(request > 0, "{mapper}: no request at all");
+        }
+    }
+}
+
 /// A reader that planned before others moved and deleted the objects looks again.
 #[test]
 fn a_reader_with_an_old_plan_looks_again() {

@@ -70,6 +70,7 @@ macro_rules! conformance_list {
             lengths_are_set
             only_where_there_is_none
             only_over_a_known_tag
+            changes_that_a_fence_holds_back
             requests_about_one_object_keep_their_order
             a_failure_keeps_no_other_request
             large_batches

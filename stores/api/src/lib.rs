@@ -16,4 +16,4 @@ pub use capabilities::Capabilities;
 pub use error::{Kind, Result, StoreError};
 pub use plugin::{ENTRY, Entry, Host, Plugin, STAMP};
 pub use request::{Condition, ListRequest, Listed, ObjectFacts, Outcome, Page, Part, Request, Source};
-pub use store::{Compose, Reply, Run, Script, Scripts, Store, Versions};
+pub use store::{Compose, Fenced, Reply, Run, Script, Scripts, Store, Versions};

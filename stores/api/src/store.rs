@@ -45,6 +45,11 @@ pub trait Store: Send + Sync {
         None
     }
 
+    /// Changes that a fence holds back, where the store has them.
+    fn fenced(&self) -> Option<&dyn Fenced> {
+        None
+    }
+
     /// Carries out one request.
     fn one(&self, request: Request<'_>) -> Result<Outcome> {
         let mut outcomes = Vec::with_capacity(1);
@@ -84,6 +89,19 @@ pub trait Versions {
         tag: Option<&str>,
         meta: Option<&[(String, String)]>,
     ) -> Result<ObjectFacts>;
+}
+
+/// Changes that take place unless somebody has made an object first, by which he says that what was planned before is
+/// void: so a client that was stopped for long cannot change what others rely on since.
+pub trait Fenced {
+    /// Carries out puts without a condition, updates, resizes and deletions, all at one instant, unless there is an object
+    /// `fence`: then none, and the answer is false. The keys lie together (in a cluster: their hash tags are equal). A
+    /// resize of an object that is not there changes nothing.
+    ///
+    /// # Errors
+    /// As [`Store::submit`]; all or nothing may have taken place then. Other requests are
+    /// [`Kind::Unsupported`](crate::Kind::Unsupported).
+    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool>;
 }
 
 /// A script: known to the store by the hash of its source, sent once.

@@ -6,13 +6,13 @@ use crate::exchange::Exchange;
 use crate::failure::Trouble;
 use crate::job::{Job, Sense, What, Whom, last};
 use crate::node::Node;
-use crate::scripts::Own;
+use crate::scripts::{CHANGE_UNLESS, Own};
 use crate::sessions::PerProcess;
 use crate::wire::Answer;
 use crate::{guarded, options};
 use iris_store::{
-    Capabilities, Condition, Kind, ListRequest, ObjectFacts, Outcome, Page, Reply, Request, Result, Run,
-    Script, Scripts, Store, StoreError,
+    Capabilities, Condition, Fenced, Kind, ListRequest, ObjectFacts, Outcome, Page, Reply, Request, Result,
+    Run, Script, Scripts, Store, StoreError,
 };
 use std::collections::HashSet;
 use std::time::Instant;
@@ -241,6 +241,54 @@ impl Store for Redis {
     fn scripts(&self) -> Option<&dyn Scripts> {
         Some(self)
     }
+
+    fn fenced(&self) -> Option<&dyn Fenced> {
+        Some(self)
+    }
+}
+
+impl Fenced for Redis {
+    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool> {
+        let mut keys = vec![fence];
+        let mut args: Vec<&[u8]> = Vec::new();
+        let numbers: Vec<String> = requests.iter().map(number).collect();
+        for (request, number) in requests.iter().zip(&numbers) {
+            let (how, bytes): (&[u8], &[u8]) = match request {
+                Request::Put { bytes, condition: Condition::Always, .. } => (b"put", bytes),
+                // SETRANGE without bytes does nothing, and objects do not grow by it.
+                Request::Update { bytes, .. } => (b"update", bytes),
+                Request::Resize { .. } => (b"resize", b""),
+                Request::Delete { .. } => (b"delete", b""),
+                _ => {
+                    return Err(self.unfit(
+                        request.key(),
+                        Kind::Unsupported,
+                        "no change, or one with a condition".into(),
+                    ));
+                }
+            };
+            let end = number.parse::<u64>().unwrap_or(u64::MAX).saturating_add(bytes.len() as u64);
+            let most = self.config().max_object;
+            if end > most {
+                let what = format!("{end} bytes, and an object may have {most} (max_object)");
+                return Err(self.unfit(request.key(), Kind::TooLarge, what));
+            }
+            keys.push(request.key());
+            args.extend([how, number.as_bytes(), bytes]);
+        }
+        match self.run(&CHANGE_UNLESS, &keys, &args)? {
+            Reply::Int(done) => Ok(done != 0),
+            _ => Err(self.unfit(fence, Kind::Corrupt, "an answer to another request".into())),
+        }
+    }
+}
+
+/// The offset of an update, the length of a resize.
+fn number(request: &Request<'_>) -> String {
+    match request {
+        Request::Update { offset: n, .. } | Request::Resize { len: n, .. } => n.to_string(),
+        _ => "0".into(),
+    }
 }
 
 impl Scripts for Redis {
@@ -284,6 +332,10 @@ impl Scripts for Redis {
 }
 
 impl Redis {
+    fn unfit(&self, key: &[u8], kind: Kind, why: String) -> StoreError {
+        StoreError::new(kind, self.place(), Some(key), why)
+    }
+
     /// Why these keys do not lie together.
     fn apart(&self, keys: &[&[u8]]) -> Option<Trouble> {
         use crate::cluster::slot;

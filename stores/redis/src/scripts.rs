@@ -33,6 +33,24 @@ const RESIZE: &str = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end \
     elseif n<l then redis.call('SET',KEYS[1],redis.call('GETRANGE',KEYS[1],0,n-1),'KEEPTTL') \
     elseif n>l then redis.call('SETRANGE',KEYS[1],n-1,'\\0') end return 1";
 
+/// Changes objects unless there is one of the first key. The arguments are of each other key: what to do, a number and bytes.
+pub const CHANGE_UNLESS: Script = Script {
+    name: "change-unless",
+    source: "if redis.call('EXISTS',KEYS[1])==1 then return 0 end \
+        for i=2,#KEYS do \
+        local k,how,n,b=KEYS[i],ARGV[3*i-5],tonumber(ARGV[3*i-4]),ARGV[3*i-3] \
+        if how=='put' then redis.call('SET',k,b) \
+        elseif how=='update' then redis.call('SETRANGE',k,n,b) \
+        elseif how=='delete' then redis.call('DEL',k) \
+        elseif redis.call('EXISTS',k)==1 then \
+        local l=redis.call('STRLEN',k) \
+        if n==0 then redis.call('SET',k,'','KEEPTTL') \
+        elseif n<l then redis.call('SET',k,redis.call('GETRANGE',k,0,n-1),'KEEPTTL') \
+        elseif n>l then redis.call('SETRANGE',k,n-1,'\\0') end end end return 1",
+    // Whoever made the fence since has seen the changes.
+    repeatable: true,
+};
+
 /// Iris's own scripts.
 pub struct Own {
     pub get: Known,

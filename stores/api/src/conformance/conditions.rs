@@ -58,3 +58,51 @@ pub fn only_over_a_known_tag(subject: &Subject<'_>) {
     }
     case.finish();
 }
+
+/// [`Fenced`](crate::Fenced).
+pub fn changes_that_a_fence_holds_back(subject: &Subject<'_>) {
+    let case = Case::new(subject, "{fence}");
+    let Some(fenced) = case.store.fenced() else { return case.finish() };
+    let [fence, put, updated, cut, grown, gone, none] =
+        ["fence", "put", "updated", "cut", "grown", "gone", "none"].map(|name| case.key(name));
+    for key in [&updated, &cut, &grown, &gone] {
+        case.put(key, b"0123456789");
+    }
+    let changes = |put_bytes: &'static [u8]| {
+        [
+            Request::Put { key: &put, bytes: put_bytes, condition: Condition::Always, meta: &[] },
+            Request::Update { key: &updated, offset: 8, bytes: put_bytes },
+            Request::Resize { key: &cut, len: 3 },
+            Request::Resize { key: &grown, len: 12 },
+            Request::Resize { key: &none, len: 12 },
+            Request::Delete { key: &gone },
+        ]
+    };
+    let holds = |when: &str| {
+        let expected: [(&[u8], Option<&[u8]>); 6] = [
+            (&put, Some(b"ab\0\xff")),
+            (&updated, Some(b"01234567ab\0\xff")),
+            (&cut, Some(b"012")),
+            (&grown, Some(b"0123456789\0\0")),
+            (&none, None),
+            (&gone, None),
+        ];
+        for (key, bytes) in expected {
+            assert_eq!(case.whole(key).as_deref(), bytes, "{when}: {}", key.escape_ascii());
+        }
+    };
+    let done = fenced.change_unless(&fence, &changes(b"ab\0\xff")).unwrap_or_else(|e| panic!("without: {e}"));
+    assert!(done, "there is no fence");
+    holds("without a fence");
+    for object in [&b""[..], b"x"] {
+        case.put(&fence, object);
+        let done =
+            fenced.change_unless(&fence, &changes(b"cdef")).unwrap_or_else(|e| panic!("with one: {e}"));
+        assert!(!done, "there is a fence of {} bytes", object.len());
+        holds("with a fence");
+    }
+    let condition = [Request::Put { key: &put, bytes: b"x", condition: Condition::Absent, meta: &[] }];
+    case.fails(fenced.change_unless(&none, &condition), Kind::Unsupported, "a put with a condition");
+    holds("after what is refused");
+    case.finish();
+}
