@@ -41,7 +41,7 @@ pub const CHANGE_UNLESS: Script = Script {
         local k,how,n,b=KEYS[i],ARGV[3*i-5],tonumber(ARGV[3*i-4]),ARGV[3*i-3] \
         if how=='put' then redis.call('SET',k,b) \
         elseif how=='update' then redis.call('SETRANGE',k,n,b) \
-        elseif how=='delete' then redis.call('DEL',k) \
+        elseif how=='delete' then redis.call('UNLINK',k) \
         elseif redis.call('EXISTS',k)==1 then \
         local l=redis.call('STRLEN',k) \
         if n==0 then redis.call('SET',k,'','KEEPTTL') \
