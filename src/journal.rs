@@ -114,9 +114,10 @@ impl<'p> Journal<'p> {
             && self.is_sound(end)
             && slot.sealed.load(Relaxed) != end.block + 1
         {
-            let head = self.pool.block(end.block);
+            let open = self.pool.whole_block(end.block);
+            let head = open.head();
             let limit = BLOCK - end.records as usize * RECORD;
-            let last = self.pool.record(end.block, end.records - 1);
+            let last = open.record(end.records - 1);
             let last_len = last.len_check.load(Relaxed) as u32;
             let (last_offset, last_at) = (last.offset.load(Relaxed), last.at.load(Relaxed));
             // Never before the last payload's end, whatever damage says: published bytes are not overwritten.
@@ -127,7 +128,7 @@ impl<'p> Journal<'p> {
             {
                 self.pool.populate(end.block, used as usize + len);
                 // SAFETY: used + len lies before the records; the caller vouches for `src`.
-                unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
+                unsafe { copy_in(open.start().add(used as usize), src, len) };
                 // The end of the payload moves first: dying in between wastes bytes, the other order would
                 // let the next append overwrite published ones.
                 head.used.store(used + len as u32, Release);
@@ -138,14 +139,14 @@ impl<'p> Journal<'p> {
                 return Ok(());
             }
             if used as usize + len + RECORD <= limit {
-                self.pool.populate(end.block, used as usize + len);
-                self.pool.populate_around(end.block, BLOCK - (end.records as usize + 1) * RECORD);
+                let record = BLOCK - (end.records as usize + 1) * RECORD;
+                self.pool.populate_both(end.block, used as usize + len, record);
                 // SAFETY: as above, with room for one more record.
-                unsafe { copy_in(self.pool.block_ptr(end.block).add(used as usize), src, len) };
+                unsafe { copy_in(open.start().add(used as usize), src, len) };
                 head.used.store(used + len as u32, Release);
-                self.put_record(end.block, end.records, offset, used, len as u32);
+                self.put_record(end.block, open.record(end.records), offset, used, len as u32);
                 self.grow(offset, len);
-                self.expect(end.block, used as usize + len, end.records + 1, len);
+                expect(open.start(), used as usize + len, end.records + 1, len);
                 slot.commit.store(Position { block: end.block, records: end.records + 1 }.pack(), Release);
                 return Ok(());
             }
@@ -189,7 +190,7 @@ impl<'p> Journal<'p> {
                 // SAFETY: the piece fits before the new record; `src` is readable for `len` >= piece bytes.
                 unsafe { copy_in(self.pool.block_ptr(p.block).add(used as usize), src, piece) };
                 head.used.store(used + piece as u32, Release);
-                self.put_record(p.block, p.records, offset, used, piece as u32);
+                self.put_record(p.block, self.pool.record(p.block, p.records), offset, used, piece as u32);
                 end = Some(Position { block: p.block, records: p.records + 1 });
                 done = piece;
             }
@@ -208,13 +209,18 @@ impl<'p> Journal<'p> {
             };
             taken.push(block);
             let piece = (BLOCK - BLOCK_HEADER - RECORD).min(len - done);
-            self.pool.populate(block, BLOCK_HEADER + piece);
-            self.pool.populate_around(block, BLOCK - RECORD);
+            self.pool.populate_both(block, BLOCK_HEADER + piece, BLOCK - RECORD);
             // SAFETY: a fresh block holds one record and this many bytes; `src` as above.
             unsafe { copy_in(self.pool.block_ptr(block).add(BLOCK_HEADER), src.add(done), piece) };
             let head = self.pool.block(block);
             head.used.store((BLOCK_HEADER + piece) as u32, Release);
-            self.put_record(block, 0, offset + done as u64, BLOCK_HEADER as u32, piece as u32);
+            self.put_record(
+                block,
+                self.pool.record(block, 0),
+                offset + done as u64,
+                BLOCK_HEADER as u32,
+                piece as u32,
+            );
             match end {
                 // `records` and `next` of the block that was current do not count before the commit below.
                 Some(p) => {
@@ -236,19 +242,9 @@ impl<'p> Journal<'p> {
         Ok(())
     }
 
-    /// Asks for the memory that the next append like this one will write: payload from `at` on, record `i`.
     #[inline]
-    fn expect(&self, block: u32, at: usize, i: u32, len: usize) {
-        let base = self.pool.block_ptr(block);
-        for line in 0..len.div_ceil(64).min(8) {
-            prefetch::line_to_write(base.wrapping_add(at + len + line * 64));
-        }
-        prefetch::line_to_write(base.wrapping_add(BLOCK.saturating_sub((i as usize + 4) * RECORD)));
-    }
-
-    fn put_record(&self, block: u32, i: u32, offset: u64, at: u32, len: u32) {
+    fn put_record(&self, block: u32, record: &Record, offset: u64, at: u32, len: u32) {
         self.slot.records.store(self.slot.records.load(Relaxed).wrapping_add(1), Relaxed);
-        let record = self.pool.record(block, i);
         record.offset.store(offset, Relaxed);
         record.at.store(at, Relaxed);
         let check = record_check(offset, at, len, self.salt(block));
@@ -454,6 +450,11 @@ impl<'p> Journal<'p> {
         }
     }
 
+    /// Where a block lies.
+    pub fn block_start(&self, block: u32) -> *const u8 {
+        self.pool.block_ptr(block)
+    }
+
     /// The bytes of a sealed extent, for writing them home.
     ///
     /// # Safety
@@ -465,6 +466,13 @@ impl<'p> Journal<'p> {
             std::slice::from_raw_parts(from, extent.len as usize)
         }
     }
+}
+
+/// Asks for the memory that the next append like this one will write: payload from `at` on, record `i` of the block at `base`.
+#[inline]
+fn expect(base: *mut u8, at: usize, i: u32, len: usize) {
+    prefetch::lines_to_write(base.wrapping_add(at + len), len);
+    prefetch::line_to_write(base.wrapping_add(BLOCK.saturating_sub((i as usize + 4) * RECORD)));
 }
 
 /// Copies program memory into a block.

@@ -12,9 +12,24 @@ const MOST: usize = 16;
 /// Asks for `len` bytes (their first [`MOST`] lines) from `address`, for reading.
 #[inline(always)]
 pub fn lines(address: *const u8, len: usize) {
-    let first = address.addr() % LINE;
-    for line in 0..(first + len).div_ceil(LINE).min(MOST) {
-        line_at(address.wrapping_add(line * LINE));
+    // An address that the program invented may lie anywhere.
+    let last = address.addr().wrapping_add(len.min(MOST * LINE)).wrapping_sub(1);
+    let mut line = address;
+    while line.addr() | (LINE - 1) < last {
+        line_at(line);
+        line = line.wrapping_add(LINE);
+    }
+    line_at(line);
+}
+
+/// Asks for about `len` bytes (half of [`MOST`] lines at most) from `address`, for writing.
+#[inline(always)]
+pub fn lines_to_write(address: *mut u8, len: usize) {
+    line_to_write(address);
+    let mut line = LINE;
+    while line < len.min(MOST / 2 * LINE) {
+        line_to_write(address.wrapping_add(line));
+        line += LINE;
     }
 }
 

@@ -189,12 +189,18 @@ pub fn closes_on_exec(fd: RawFd) -> bool {
 /// Reserves space of a file of Iris's own so that touching it cannot raise SIGBUS.
 pub fn reserve(fd: RawFd, offset: u64, len: u64) -> Result<()> {
     let allocate = || rustix::fs::fallocate(borrow(fd), FallocateFlags::empty(), offset, len);
-    Ok(beyond_file_size(offset.saturating_add(len), allocate)?)
+    Ok(growing(fd, offset.saturating_add(len), allocate)?)
 }
 
 /// Gives a file of Iris's own its length.
 pub fn set_len(fd: RawFd, len: u64) -> Result<()> {
-    Ok(beyond_file_size(len, || rustix::fs::ftruncate(borrow(fd), len))?)
+    Ok(growing(fd, len, || rustix::fs::ftruncate(borrow(fd), len))?)
+}
+
+/// Runs `op`, after which a file of Iris's own has `len` bytes at least. A limit holds only for what grows.
+fn growing(fd: RawFd, len: u64, op: impl FnOnce() -> rustix::io::Result<()>) -> rustix::io::Result<()> {
+    let limited = file_size_limit().is_some() && (rustix::fs::fstat(borrow(fd))?.st_size as u64) < len;
+    if limited { beyond_file_size(len, op) } else { op() }
 }
 
 /// Writes all of `from` into a file of Iris's own.

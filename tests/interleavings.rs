@@ -70,7 +70,7 @@ mod tier0 {
         pub struct Geometry {
             pub blocks: u32,
         }
-        struct Whole {
+        pub struct Whole {
             head: Block,
             records: [Record; 3],
             /// The one word of the owners' table.
@@ -81,6 +81,21 @@ mod tier0 {
             slots: Vec<Slot>,
             blocks: Vec<Whole>,
             superblock: Superblock,
+        }
+
+        #[derive(Clone, Copy)]
+        pub struct WholeBlock<'p>(&'p Whole);
+
+        impl<'p> WholeBlock<'p> {
+            pub fn start(self) -> *mut u8 {
+                self.0.payload.with_mut(|p| p.cast())
+            }
+            pub fn head(self) -> &'p Block {
+                &self.0.head
+            }
+            pub fn record(self, i: u32) -> &'p Record {
+                &self.0.records[i as usize]
+            }
         }
 
         pub fn record_check(offset: u64, at: u32, len: u32, salt: u32) -> u32 {
@@ -116,13 +131,16 @@ mod tier0 {
             pub fn record(&self, block: u32, i: u32) -> &Record {
                 &self.blocks[block as usize].records[i as usize]
             }
+            pub fn whole_block(&self, block: u32) -> WholeBlock<'_> {
+                WholeBlock(&self.blocks[block as usize])
+            }
             /// The journal asks for it when it touches payload, and loom complains where two threads do so
             /// without one happening before the other.
             pub fn block_ptr(&self, block: u32) -> *mut u8 {
                 self.blocks[block as usize].payload.with_mut(|p| p.cast())
             }
             pub fn populate(&self, _: u32, _: usize) {}
-            pub fn populate_around(&self, _: u32, _: usize) {}
+            pub fn populate_both(&self, _: u32, _: usize, _record: usize) {}
             pub fn is_owner(&self, slot: u32, block: u32) -> bool {
                 self.blocks.get(block as usize).is_some_and(|b| b.owner.load(Acquire) == slot + 1)
             }

@@ -12,6 +12,7 @@ mod gather;
 pub mod index;
 mod read;
 mod scatter;
+mod scratch;
 mod sealed;
 mod writer;
 
@@ -264,7 +265,7 @@ impl File {
     }
 
     /// Locks slot `number`; `Some(None)` if it is another file's by now.
-    #[inline]
+    #[inline(always)]
     fn lock_slot(&self, me: Owner, number: u32) -> Option<Option<Locked<'_>>> {
         let slot = &self.pool.slots()[number as usize];
         let taken = self.pool.lock(&slot.lock, me).ok()?;
@@ -326,8 +327,19 @@ impl File {
     }
 
     /// The slot, locked, taking a free one if needed.
-    #[inline]
+    #[inline(always)]
     fn locked_or_new(&self) -> Option<Locked<'_>> {
+        // The slot of the write before is the usual case, and short.
+        if let (Some(me), Some(number)) = (self.pool.me(), self.slot.load(Ordering::Acquire).checked_sub(1))
+            && let Some(Some(locked)) = self.lock_slot(me, number)
+        {
+            return Some(locked);
+        }
+        self.found_or_new()
+    }
+
+    #[cold]
+    fn found_or_new(&self) -> Option<Locked<'_>> {
         if let Some(locked) = self.locked() {
             return Some(locked);
         }
@@ -415,7 +427,8 @@ impl File {
                 plus(&self.staged_writes, 1);
                 let writes = self.staged_writes.load(Ordering::Relaxed);
                 if writes.is_multiple_of(gain::LOOK) {
-                    self.gain.look(fd, writes, len as u64, self.is_scattered());
+                    let end = slot.staged_end.load(Ordering::Relaxed);
+                    self.gain.look(fd, writes, len as u64, self.is_scattered(), end);
                 }
                 plus(&self.staged_total, len as u64);
                 Ok(Staged::Done(offset))

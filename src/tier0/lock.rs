@@ -21,6 +21,12 @@ impl Owner {
         Owner(u64::from(incarnation) << 48 | u64::from(process + 1) << 32 | u64::from(tid))
     }
 
+    /// The same from one word for the process: its incarnation in the upper half, the number of its entry + 1 in the lower.
+    #[inline(always)]
+    pub fn of(process: u32, tid: u32) -> Owner {
+        Owner(u64::from(process) << 32 | u64::from(tid))
+    }
+
     /// The process entry; of a damaged word, one that no table has.
     pub fn process(self) -> u32 {
         u32::from((self.0 >> 32) as u16).wrapping_sub(1)

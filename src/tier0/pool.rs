@@ -99,6 +99,8 @@ pub struct Pool {
     /// For each block, a bit for each [`STEP`] that this process has made present.
     populated: Vec<AtomicU8>,
     base: *mut u8,
+    /// The blocks in memory, and those in storage.
+    memory: *mut u8,
     storage: *mut u8,
     geometry: Geometry,
     /// `None` for a pool in plain memory.
@@ -322,6 +324,8 @@ impl Pool {
         let mut pool = Pool {
             populated: (0..geometry.blocks).map(|_| AtomicU8::new(0)).collect(),
             base,
+            // SAFETY: the mapping is that long.
+            memory: unsafe { base.add(geometry.blocks_at()) },
             storage: std::ptr::null_mut(),
             geometry,
             memory_file: Some(Backing { path: name, id: (st.st_dev, st.st_ino) }),
@@ -404,8 +408,7 @@ impl Pool {
     /// The calling thread as the owner of locks; `None` when the table of processes is full.
     #[inline]
     pub fn me(&self) -> Option<Owner> {
-        let (entry, incarnation) = process::entry(&self.place, self.processes())?;
-        Some(Owner::new(entry, incarnation, process::tid()))
+        self.place.owner().or_else(|| process::enter(&self.place, self.processes()))
     }
 
     /// Takes a lock of this pool.

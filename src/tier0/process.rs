@@ -118,11 +118,17 @@ pub struct Place {
 }
 
 impl Place {
+    /// The calling thread as an owner of locks, if this process has an entry in the table.
     #[inline]
-    fn known(&self) -> Option<(u32, u16)> {
+    pub fn owner(&self) -> Option<Owner> {
         let word = self.word.load(Ordering::Acquire);
         let current = word as u16 != 0 && (word >> 32) as u32 == FORKS.load(Ordering::Relaxed);
-        current.then(|| (u32::from(word as u16) - 1, (word >> 16) as u16))
+        current.then(|| Owner::of(word as u32, tid()))
+    }
+
+    #[cfg(test)]
+    fn known(&self) -> Option<(u32, u16)> {
+        self.owner().map(|owner| (owner.process(), owner.incarnation()))
     }
 
     fn set(&self, entry: u32, incarnation: u16) {
@@ -136,22 +142,87 @@ impl Place {
 pub fn forget() {
     FORKS.fetch_add(1, Ordering::Relaxed);
     INCARNATION.store(0, Ordering::Relaxed);
-    TID.with(|t| t.set(0));
-}
-
-thread_local! {
-    static TID: std::cell::Cell<u32> = const { std::cell::Cell::new(0) };
+    known_tid::set(0);
 }
 
 /// This thread's id, from memory after the first call.
 #[inline]
 pub fn tid() -> u32 {
-    TID.with(|t| {
-        if t.get() == 0 {
-            t.set(sys::tid());
+    match known_tid::get() {
+        0 => ask_tid(),
+        known => known,
+    }
+}
+
+#[cold]
+fn ask_tid() -> u32 {
+    let tid = sys::tid();
+    known_tid::set(tid);
+    tid
+}
+
+/// A thread's id as it remembers it, 0 before. Every lock asks, and a thread-local variable of a shared library costs a call
+/// (`__tls_get_addr`), so this one is of the initial-exec model, which stable Rust has no word for.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+mod known_tid {
+    std::arch::global_asm!(
+        ".pushsection .tbss.iris_tid,\"awT\",@nobits",
+        ".balign 4",
+        ".globl iris_tid",
+        ".hidden iris_tid",
+        ".type iris_tid,@object",
+        ".size iris_tid,4",
+        "iris_tid:",
+        ".zero 4",
+        ".popsection",
+    );
+
+    #[inline(always)]
+    pub fn get() -> u32 {
+        let known: u32;
+        // SAFETY: loads the variable above by its offset from the thread pointer, which the loader has filled in.
+        unsafe {
+            std::arch::asm!(
+                "mov {at}, qword ptr [rip + iris_tid@GOTTPOFF]",
+                "mov {known:e}, dword ptr fs:[{at}]",
+                at = out(reg) _,
+                known = lateout(reg) known,
+                options(nostack, preserves_flags, readonly)
+            );
         }
-        t.get()
-    })
+        known
+    }
+
+    pub fn set(tid: u32) {
+        // SAFETY: as in `get`; only this thread has this variable.
+        unsafe {
+            std::arch::asm!(
+                "mov {at}, qword ptr [rip + iris_tid@GOTTPOFF]",
+                "mov dword ptr fs:[{at}], {tid:e}",
+                at = out(reg) _,
+                tid = in(reg) tid,
+                options(nostack, preserves_flags)
+            );
+        }
+    }
+}
+
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+mod known_tid {
+    use std::cell::Cell;
+
+    thread_local! {
+        static TID: Cell<u32> = const { Cell::new(0) };
+    }
+
+    #[inline]
+    pub fn get() -> u32 {
+        TID.with(Cell::get)
+    }
+
+    pub fn set(tid: u32) {
+        TID.with(|known| known.set(tid));
+    }
 }
 
 /// A number that the processes that have the same process id one after the other (ids come round, and exec keeps
@@ -165,16 +236,21 @@ fn incarnation() -> u16 {
     }
 }
 
-/// Finds or takes this process's entry in the table, and its incarnation there. `None` when the table is full of living processes.
+/// Takes an entry of the table for this process: the calling thread as an owner of locks then. `None` when the table is
+/// full of living processes.
 ///
 /// Entries are taken by a compare-exchange of the pid from 0 (or from a dead one's), so that no lock is needed
 /// before locks can be owned.
-#[inline]
-pub fn entry(place: &Place, table: &[Process]) -> Option<(u32, u16)> {
+#[cold]
+pub fn enter(place: &Place, table: &[Process]) -> Option<Owner> {
+    take_entry(place, table).map(|(entry, incarnation)| Owner::new(entry, incarnation, tid()))
+}
+
+#[cfg(test)]
+fn entry(place: &Place, table: &[Process]) -> Option<(u32, u16)> {
     place.known().or_else(|| take_entry(place, table))
 }
 
-#[cold]
 fn take_entry(place: &Place, table: &[Process]) -> Option<(u32, u16)> {
     let incarnation = incarnation();
     let pid = sys::pid();

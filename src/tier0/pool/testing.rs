@@ -8,9 +8,12 @@ impl Pool {
     /// A pool without files.
     pub(crate) fn in_memory(memory_blocks: u32) -> Pool {
         let geometry = Geometry { memory_blocks, blocks: memory_blocks };
+        let base = memory(geometry.file_len());
         let pool = Pool {
             populated: (0..memory_blocks).map(|_| AtomicU8::new(u8::MAX)).collect(),
-            base: memory(geometry.file_len()),
+            base,
+            // SAFETY: the memory is that long.
+            memory: unsafe { base.add(geometry.blocks_at()) },
             storage: std::ptr::null_mut(),
             geometry,
             memory_file: None,

@@ -67,8 +67,10 @@ pub fn write_at(fd: BorrowedFd<'_>, mut bytes: &[u8], mut offset: u64) -> Result
 
 /// Makes sure that the file's first `len` bytes find room, as far as the file system can; its length stays.
 pub fn reserve(fd: BorrowedFd<'_>, len: u64) -> Result<()> {
-    // Of tmpfs the limit on sizes is asked for this too.
-    match beyond_file_size(len, || fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, len)) {
+    let allocate = || fs::fallocate(fd, fs::FallocateFlags::KEEP_SIZE, 0, len);
+    // tmpfs has the limit on sizes hold for this too, if the file would grow.
+    let grows = iris_limits::file_size().is_some() && self::len(fd)? < len;
+    match if grows { beyond_file_size(len, allocate) } else { allocate() } {
         Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
         other => other,
     }
