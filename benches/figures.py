@@ -107,6 +107,8 @@ class Bench:
             for order, words in orders:
                 self.io(f"write {block} B, {words}", "write", self.args.dir, block, count, order, target, limited=True)
             self.io(f"write {block} B, random, over an old file", "over", self.args.dir, block, count, "perm", target, limited=True)
+        # The rows before are as long as Tier 0 is by default.
+        self.io("write 4096 B, random, each once, a quarter of Tier 0", "write", self.args.dir, 4 * KIB, 4096, "perm", 1.5, limited=True)
 
     def edge(self):
         """Where staging gains least, or nothing."""

@@ -34,26 +34,23 @@ impl Scratch {
     /// ENOMEM.
     pub fn new(words: usize, all: bool) -> Result<Scratch, Errno> {
         use rustix::mm::{Advice, MapFlags, ProtFlags};
+        let map = |len| {
+            let (access, kind) =
+                (ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE | MapFlags::NORESERVE);
+            // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
+            unsafe { rustix::mm::mmap_anonymous(std::ptr::null_mut(), len, access, kind) }
+        };
         let bytes = words * size_of::<u64>();
-        let len = bytes.next_multiple_of(HUGE) + HUGE;
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping at an address of the kernel's choice replaces nothing.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                len,
-                access,
-                MapFlags::PRIVATE | MapFlags::NORESERVE,
-            )
-        }?;
-        let start = base.wrapping_add(base.align_offset(HUGE));
-        if all {
+        let huge = bytes.next_multiple_of(HUGE);
+        if all && let Ok(base) = map(huge + HUGE) {
+            let start = base.wrapping_add(base.align_offset(HUGE));
             // Where the system has none, the pages are as they are.
             // SAFETY: the range lies in the mapping, which nobody else has, and the advice changes no byte of it.
-            let _ =
-                unsafe { rustix::mm::madvise(start, bytes.next_multiple_of(HUGE), Advice::LinuxHugepage) };
+            let _ = unsafe { rustix::mm::madvise(start, huge, Advice::LinuxHugepage) };
+            return Ok(Scratch { mapping: Mapping { base, len: huge + HUGE, start: start.cast(), words } });
         }
-        Ok(Scratch { mapping: Mapping { base, len, start: start.cast(), words } })
+        let base = map(bytes)?;
+        Ok(Scratch { mapping: Mapping { base, len: bytes, start: base.cast(), words } })
     }
 
     /// The words.
