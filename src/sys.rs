@@ -549,6 +549,15 @@ pub fn yield_now() {
     rustix::thread::sched_yield();
 }
 
+/// Lets time pass while somebody else holds what is wanted, more with each round from 0.
+pub fn pause(round: u32) {
+    match round {
+        0..20 => (0..20).for_each(|_| std::hint::spin_loop()),
+        20..60 => yield_now(),
+        _ => nap(50),
+    }
+}
+
 /// How many descriptors a table of this process may hold.
 pub fn descriptor_limit() -> u64 {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX)

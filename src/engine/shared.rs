@@ -11,8 +11,8 @@ use super::state::{self, Engine};
 use crate::errno::Errno;
 use crate::home::catalog::{Gone, Over};
 use crate::home::gate::{Gate, Held as Kept};
+use crate::home::holders::Held;
 use crate::home::shadow::{STALE, Shadow};
-use crate::home::turn::Held;
 use crate::home::{self, Home};
 use crate::log;
 use crate::namespace::names::{self, Asked, Room};
@@ -111,8 +111,8 @@ impl Place {
         sys::statat(libc::AT_FDCWD, &bare, false)
     }
 
-    fn turn(&self, engine: &Engine) -> Result<Held, Errno> {
-        let held = self.home.turn()?.take(engine.pool().ok_or(Errno(libc::EAGAIN))?)?;
+    fn turn(&self) -> Result<Held<'static>, Errno> {
+        let held = self.home.turn()?.take(self.home.holders()?)?;
         // What whoever had it before was killed in.
         self.home.finish_moves()?;
         Ok(held)
@@ -201,7 +201,7 @@ fn looked(place: &Place, depth: Depth) -> Result<(), Errno> {
     };
     match with(engine, place.home, false, look) {
         Err(STALE) => {
-            let _turn = place.turn(engine)?;
+            let _turn = place.turn()?;
             place.with(engine, look)
         }
         Err(e) => {
@@ -246,7 +246,7 @@ pub fn making(dir: c_int, path: &CStr, fresh: bool, call: &mut Call<'_>) -> Resu
     if place.is_odd() {
         return Ok(Outcome::Yours);
     }
-    let turn = place.turn(engine)?;
+    let turn = place.turn()?;
     match place.stat() {
         // Opens of fifos and devices wait, and nothing is made by them.
         Ok(st)
@@ -330,7 +330,7 @@ pub fn removing(dir: c_int, path: &CStr, what: Removes, call: &mut Call<'_>) -> 
     if place.is_odd() {
         return Ok(Outcome::Yours);
     }
-    let _turn = place.turn(engine)?;
+    let _turn = place.turn()?;
     let st = place.stat();
     let refused = |st: &Stat| match (is_dir(st), what) {
         (true, Removes::File) | (false, Removes::Directory) => true,
@@ -399,7 +399,7 @@ pub fn moving(
     if a.is_odd() || b.is_odd() {
         return Ok(Outcome::Yours);
     }
-    let _turn = a.turn(engine)?;
+    let _turn = a.turn()?;
     let source = a.stat();
     let target = b.stat().ok();
     let refused = |st: &Stat| {
@@ -462,7 +462,7 @@ pub fn changing_open(fd: c_int, attributes: bool, call: &mut Call<'_>) -> Result
 
 fn published(place: &Place, follow: bool, attributes: bool, call: &mut Call<'_>) -> Result<Outcome, Errno> {
     let Some(engine) = state::engine() else { return Ok(Outcome::Yours) };
-    let _turn = place.turn(engine)?;
+    let _turn = place.turn()?;
     if (call.run)() {
         match place.with(engine, |s| s.publish(&place.name, follow, attributes)) {
             // It led out of the home, or another node has removed it since: nobody can tell.

@@ -4,11 +4,12 @@
 //! on a file.
 
 use super::control::Control;
+use super::holders::{self, Holders};
 use super::resident::Anchor;
 use super::{Home, ServiceFd, service};
 use crate::errno::Errno;
 use crate::sys;
-use crate::tier0::lock::{self, Owner};
+use crate::tier0::lock::Owner;
 use crate::tier0::pool::Pool;
 use rustix::fs::{FlockOperation, OFlags, Stat};
 use std::ffi::CStr;
@@ -83,14 +84,13 @@ impl Held {
         }
         let born = sys::birth_at(libc::AT_FDCWD, anchor, st.st_ino);
         let place = home.control_path(st.st_ino)?;
-        let me = pool.me().ok_or(Errno(libc::EAGAIN))?;
         let open = || Control::open(&place, st.st_ino, born, [0, 0]);
         let control = match service::call_urgent(open)? {
             // Nothing was ever sent of it, nor fetched.
             Err(Errno(libc::ENOENT)) => return Ok(None),
             other => other?.0,
         };
-        pool.lock(&control.head().settle_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
+        let me = home.holders()?.lock(&control.head().settle_lock)?.into_owner();
         let held = Held { control, me };
         if fetch && held.control.is_open() {
             // Whoever has it open is told by an error of what cannot be had.
@@ -108,7 +108,7 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        lock::unlock(&self.control.head().settle_lock, self.me);
+        drop(holders::Held::of(&self.control.head().settle_lock, self.me));
     }
 }
 
@@ -142,14 +142,11 @@ pub fn retag(home: &Home, anchor: &CStr, was: Option<&str>, tag: Option<&str>) -
 /// Those of `f`.
 pub fn unless_sent<T>(
     control: &Control,
-    pool: &Pool,
+    holders: &Holders,
     f: impl FnOnce() -> Result<T, Errno>,
 ) -> Result<Option<T>, Errno> {
-    let me = pool.me().ok_or(Errno(libc::EAGAIN))?;
-    if !lock::try_lock(&control.head().settle_lock, me) {
-        return Ok(None);
+    match holders.try_lock(&control.head().settle_lock)? {
+        Some(_held) => f().map(Some),
+        None => Ok(None),
     }
-    let result = f();
-    lock::unlock(&control.head().settle_lock, me);
-    result.map(Some)
 }

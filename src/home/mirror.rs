@@ -190,7 +190,7 @@ fn bring_up_whole(
     }
     shadow.change()?;
     let known = Control::open(place, st.st_ino, born, [0, 0])?.0;
-    let brought = gate::unless_sent(&known, shadow.pool, || {
+    let brought = gate::unless_sent(&known, shadow.home.holders()?, || {
         // Asked once more: what was asked before may be older than what a process of this node has sent since.
         let Some(now) = shadow.now(names)?.filter(|i| i.kind == Type::File) else { return Ok(()) };
         if now.version == control.head().version.load(Ordering::Acquire) {

@@ -10,6 +10,7 @@ pub mod attributes;
 pub mod catalog;
 pub mod control;
 pub mod gate;
+pub mod holders;
 pub mod layout;
 pub mod map;
 mod mirror;
@@ -31,6 +32,7 @@ use catalog::objects::Objects;
 use catalog::{Catalog, Gone, Names};
 use control::{CHANGED, Control, Found, UNLINKED};
 pub use gate::Gate;
+use holders::Holders;
 use iris_store::{Kind, Store, StoreError};
 use layout::Layout;
 use map::{At, Map};
@@ -66,6 +68,7 @@ pub struct Home {
     /// Where the names of the home are kept in its store, when they are kept there.
     names: Option<Kept>,
     turn: OnceLock<Turn>,
+    holders: OnceLock<Holders>,
     opener: Opener,
     store: Spin<Option<(u32, Arc<dyn Store>)>>,
     /// Bytes that anchors may hold of what the store has too.
@@ -86,6 +89,7 @@ impl Home {
             layout,
             names: None,
             turn: OnceLock::new(),
+            holders: OnceLock::new(),
             opener,
             store: Spin::new(None),
             room,
@@ -147,6 +151,24 @@ impl Home {
                 Ok(self.turn.get_or_init(|| made))
             }
         }
+    }
+
+    /// Who on this node may hold locks of its.
+    ///
+    /// # Errors
+    /// Those of making the table.
+    pub fn holders(&self) -> Result<&Holders, Errno> {
+        match self.holders.get() {
+            Some(holders) => Ok(holders),
+            None => self.open_holders(),
+        }
+    }
+
+    #[cold]
+    fn open_holders(&self) -> Result<&Holders, Errno> {
+        let path = self.control_file("processes")?;
+        let made = service::call_urgent(|| Holders::open(&path))??;
+        Ok(self.holders.get_or_init(|| made))
     }
 
     /// Does something with its shared names, under which programs know it as `root`; with `change`, in the node's turn.

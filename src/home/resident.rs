@@ -22,7 +22,6 @@ use crate::aside;
 use crate::errno::Errno;
 use crate::log;
 use crate::sys;
-use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use iris_store::Store;
 use std::ffi::CString;
@@ -144,14 +143,10 @@ impl Resident {
 
     /// Runs `f` with the control file's lock held.
     fn locked<T>(&self, f: impl FnOnce() -> T) -> Result<T, Errno> {
-        let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
-        let word = &self.control.head().lock;
         // Whoever died holding it left every bit true: a granule is present only once its bytes are there, and dirty
         // from before they were.
-        self.pool.lock(word, me).map_err(|_| Errno(libc::EDEADLK))?;
-        let result = f();
-        lock::unlock(word, me);
-        Ok(result)
+        let _held = self.home.holders()?.lock(&self.control.head().lock)?;
+        Ok(f())
     }
 
     /// The first run of granules within `range` that the store has and the anchor has not.

@@ -237,12 +237,6 @@ impl Node {
         let settings =
             PoolSettings { folder: below("pool"), memory: 4 << 20, storage_folder: None, storage: 0 };
         let pool: &'static Pool = Box::leak(Box::new(Pool::open_or_make(&settings).unwrap()));
-        // A process has one Tier 0. Here it has several, each of which must know it to live, or its locks are taken over.
-        let me = pool.me().unwrap();
-        let entry = &pool.processes()[me.process() as usize];
-        entry.since_ms.store(sys::boot_ms(), Ordering::Release);
-        entry.incarnation.store(me.incarnation().into(), Ordering::Release);
-        entry.pid.store(sys::pid(), Ordering::Release);
         let anchor = std::fs::OpenOptions::new()
             .read(true)
             .write(true)

@@ -2,10 +2,9 @@
 //! processes of the node map; like every lock of Tier 0's kind it outlives its owner. Whoever has the turn makes the
 //! catalog and the tree say the same again before he gives it up; whoever only looks, and finds that they do, needs none.
 
+use super::holders::{Held, Holders};
 use crate::errno::Errno;
 use crate::sys;
-use crate::tier0::lock::{self, Owner};
-use crate::tier0::pool::Pool;
 use rustix::fs::OFlags;
 use std::ffi::CStr;
 use std::sync::atomic::AtomicU64;
@@ -35,23 +34,9 @@ impl Turn {
     /// Takes the turn, waiting for whoever has it.
     ///
     /// # Errors
-    /// EAGAIN where Tier 0 does not know this process; EDEADLK where this thread has it already.
-    pub fn take(&self, pool: &Pool) -> Result<Held, Errno> {
-        let me = pool.me().ok_or(Errno(libc::EAGAIN))?;
+    /// EAGAIN where no entry is left for this process; EDEADLK where this thread has it already.
+    pub fn take(&self, holders: &Holders) -> Result<Held<'static>, Errno> {
         // Whoever died with it left a tree that the next look puts right.
-        pool.lock(self.word, me).map_err(|_| Errno(libc::EDEADLK))?;
-        Ok(Held { word: self.word, me })
-    }
-}
-
-/// The turn; given up when dropped, by the thread that took it.
-pub struct Held {
-    word: &'static AtomicU64,
-    me: Owner,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        lock::unlock(self.word, self.me);
+        holders.lock(self.word)
     }
 }

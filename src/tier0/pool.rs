@@ -442,11 +442,7 @@ impl Surroundings for Pool {
     }
 
     fn wait(&self, round: u32) {
-        match round {
-            0..20 => (0..20).for_each(|_| std::hint::spin_loop()),
-            20..60 => sys::yield_now(),
-            _ => sys::nap(50),
-        }
+        sys::pause(round);
     }
 }
 

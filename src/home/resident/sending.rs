@@ -8,7 +8,6 @@ use crate::home::map::{At, Map};
 use crate::home::{ServiceFd, service, told};
 use crate::log;
 use crate::sys;
-use crate::tier0::lock;
 use iris_store::Store;
 use std::sync::atomic::Ordering;
 
@@ -46,8 +45,7 @@ impl Resident {
     pub fn settle_here(&self, own: &ServiceFd) -> Result<(), Errno> {
         let head = self.control.head();
         let store = self.home.store()?;
-        let me = self.pool.me().ok_or(Errno(libc::EAGAIN))?;
-        self.pool.lock(&head.settle_lock, me).map_err(|_| Errno(libc::EDEADLK))?;
+        let _alone = self.home.holders()?.lock(&head.settle_lock)?;
         // Whoever dies in this leaves the mark, by which the next one knows that there is something to do.
         let before = head.flags.fetch_or(SENDING, Ordering::AcqRel);
         let flags = head.flags.fetch_and(!CHANGED, Ordering::AcqRel);
@@ -62,7 +60,6 @@ impl Resident {
         if result.is_ok() {
             head.flags.fetch_and(!SENDING, Ordering::AcqRel);
         }
-        lock::unlock(&head.settle_lock, me);
         result
     }
 

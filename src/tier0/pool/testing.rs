@@ -51,6 +51,7 @@ impl Pool {
     }
 
     /// The `NAME` bytes of a slot's name, to spoil them.
+    #[cfg(test)]
     pub(crate) fn name_ptr(&self, slot: u32) -> *mut u8 {
         // SAFETY: the slot's name lies inside the mapping.
         unsafe { self.base.add(self.geometry.names_at() + slot as usize * NAME) }
