@@ -12,14 +12,13 @@ const MOST: usize = 16;
 /// Asks for `len` bytes (their first [`MOST`] lines) from `address`, for reading.
 #[inline(always)]
 pub fn lines(address: *const u8, len: usize) {
-    // An address that the program invented may lie anywhere.
-    let last = address.addr().wrapping_add(len.min(MOST * LINE)).wrapping_sub(1);
-    let mut line = address;
-    while line.addr() | (LINE - 1) < last {
-        line_at(line);
-        line = line.wrapping_add(LINE);
+    line_at(address);
+    let end = address.addr() % LINE + len.min(MOST * LINE);
+    let mut line = LINE;
+    while line < end {
+        line_at(address.wrapping_add(line));
+        line += LINE;
     }
-    line_at(line);
 }
 
 /// Asks for about `len` bytes (half of [`MOST`] lines at most) from `address`, for writing.
