@@ -137,10 +137,10 @@ fn change(objects: &mut BTreeMap<Vec<u8>, Vec<u8>>, request: &Request<'_>) {
 }
 
 impl Fenced for Memory {
-    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool> {
+    fn change_between(&self, behind: &[u8], before: &[u8], requests: &[Request<'_>]) -> Result<bool> {
         self.interrupted();
         let mut objects = self.objects.lock().unwrap();
-        if objects.contains_key(fence) {
+        if !objects.contains_key(behind) || objects.contains_key(before) {
             return Ok(false);
         }
         for request in requests {

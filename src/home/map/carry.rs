@@ -109,16 +109,16 @@ fn answer(store: &dyn Store, key: &[u8]) -> StoreError {
     StoreError::new(Kind::Corrupt, store.place(), Some(key), "an answer to another request")
 }
 
-/// Writes `pieces` of `bytes`, which begin at `offset` of the file, and deletes `deletions` then. With a fence, objects
-/// that others may have changed since are left alone once there is an object of that key, where the store can do that:
-/// false then.
+/// Writes `pieces` of `bytes`, which begin at `offset` of the file, and deletes `deletions` then. With fences, objects
+/// that others may have changed since are left alone unless there is an object of the first key and none of the second,
+/// where the store can do that: false then.
 pub fn write(
     store: &dyn Store,
     keys: &Keys,
     pieces: &[Piece],
     deletions: &[Objects],
     (offset, bytes): (u64, &[u8]),
-    fence: Option<&[u8]>,
+    fences: Option<(&[u8], &[u8])>,
 ) -> Result<bool, MapError> {
     let names: Vec<Vec<u8>> = pieces.iter().map(|p| keys.object(p.object)).collect();
     let mut requests = Vec::with_capacity(pieces.len());
@@ -148,7 +148,7 @@ pub fn write(
             })?,
         }
     }
-    if let (Some(fence), Some(fenced)) = (fence, store.fenced()) {
+    if let (Some((behind, before)), Some(fenced)) = (fences, store.fenced()) {
         let gone: Vec<Vec<u8>> = objects(deletions).map(|o| keys.object(o)).collect();
         let (mut new, mut held): (Vec<_>, Vec<_>) = requests
             .into_iter()
@@ -158,7 +158,7 @@ pub fn write(
         let mut rest = &held[..];
         while !rest.is_empty() {
             let (some, others) = rest.split_at(together(rest));
-            if !fenced.change_unless(fence, some)? {
+            if !fenced.change_between(behind, before, some)? {
                 return Ok(false);
             }
             rest = others;

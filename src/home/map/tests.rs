@@ -108,7 +108,16 @@ fn others_come_before(request: u32, (writes, tidy): (u64, bool), mapper: &str) -
     for i in 0..12 {
         written(&mine, i % 5 * UNIT / 3, UNIT, 100 + i as u8, i % 2 == 0);
     }
+    // And a write that was given up after its first commit, which its node knew to be the next, for upkeep to repair.
+    written(&theirs, PART, 100, 5, false);
+    let fails = store.clone();
+    let fail = move || fails.failing.store(true, Ordering::Relaxed);
+    *store.interruption.lock().unwrap() = Some((2, Box::new(fail)));
+    let again = (PART + UNIT / 3, vec![9; 2 * UNIT as usize]);
+    let _ = theirs.map.write(theirs.at(), LEN, again.0, &again.1, false);
+    store.failing.store(false, Ordering::Relaxed);
     let others = move || {
+        theirs.map.write(theirs.at(), LEN, again.0, &again.1, true).unwrap();
         for i in 0..writes {
             let bytes = vec![10 + i as u8; (UNIT / 2) as usize];
             theirs.map.write(theirs.at(), LEN, PART + i % 7 * UNIT / 2, &bytes, i % 2 == 0).unwrap();
@@ -121,8 +130,13 @@ fn others_come_before(request: u32, (writes, tidy): (u64, bool), mapper: &str) -
     for _ in 0..3 {
         mine.map.upkeep(mine.at(), LEN, LEN).unwrap();
     }
-    let came = store.interruption.lock().unwrap().take().is_none();
-    if came {
+    if store.interruption.lock().unwrap().take().is_some() {
+        // Nobody has written again what was given up.
+        return false;
+    }
+    {
+        let at = (PART + UNIT / 3) as usize;
+        model[at..at + 2 * UNIT as usize].fill(9);
         for i in 0..writes {
             let at = (PART + i % 7 * UNIT / 2) as usize;
             model[at..at + (UNIT / 2) as usize].fill(10 + i as u8);
@@ -139,14 +153,14 @@ fn others_come_before(request: u32, (writes, tidy): (u64, bool), mapper: &str) -
     let left: Vec<String> =
         store.objects.lock().unwrap().keys().map(|k| k.escape_ascii().to_string()).collect();
     assert!(left.is_empty(), "{what}: a removed file leaves {left:?}");
-    came
+    true
 }
 
 /// Others may add to the log, shorten it, and delete what it had, between any two requests of a node.
 #[test]
 fn what_others_do_between_two_requests_loses_nothing() {
     for mapper in MAPPERS.iter().filter(|m| Node::new(&Memory::new(), m).map.is_logged()) {
-        for what in [(1, true), (9, false), (17, true), (40, false), (40, true)] {
+        for what in [(0, true), (1, true), (9, false), (17, true), (40, false), (40, true)] {
             let mut request = 0;
             while others_come_before(request, what, mapper) {
                 request += 1;

@@ -45,7 +45,7 @@ pub trait Store: Send + Sync {
         None
     }
 
-    /// Changes that a fence holds back, where the store has them.
+    /// Changes that fences hold back, where the store has them.
     fn fenced(&self) -> Option<&dyn Fenced> {
         None
     }
@@ -91,17 +91,17 @@ pub trait Versions {
     ) -> Result<ObjectFacts>;
 }
 
-/// Changes that take place unless somebody has made an object first, by which he says that what was planned before is
-/// void: so a client that was stopped for long cannot change what others rely on since.
+/// Changes that take place unless somebody has gone on meanwhile, by which what was planned before is void: so a client that
+/// was stopped for long cannot change what others rely on since.
 pub trait Fenced {
-    /// Carries out puts without a condition, updates, resizes and deletions, all at one instant, unless there is an object
-    /// `fence`: then none, and the answer is false. The keys lie together (in a cluster: their hash tags are equal). A
-    /// resize of an object that is not there changes nothing.
+    /// Carries out puts without a condition, updates, resizes and deletions, all at one instant, if there is an object
+    /// `behind` and none of the key `before`: else none of them, and the answer is false. The keys lie together (in a
+    /// cluster: their hash tags are equal). A resize of an object that is not there changes nothing.
     ///
     /// # Errors
     /// As [`Store::submit`]; all or nothing may have taken place then. Other requests are
     /// [`Kind::Unsupported`](crate::Kind::Unsupported).
-    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool>;
+    fn change_between(&self, behind: &[u8], before: &[u8], requests: &[Request<'_>]) -> Result<bool>;
 }
 
 /// A script: known to the store by the hash of its source, sent once.

@@ -6,7 +6,7 @@ use crate::exchange::Exchange;
 use crate::failure::Trouble;
 use crate::job::{Job, Sense, What, Whom, last};
 use crate::node::Node;
-use crate::scripts::{CHANGE_UNLESS, Own};
+use crate::scripts::{CHANGE_BETWEEN, Own};
 use crate::sessions::PerProcess;
 use crate::wire::Answer;
 use crate::{guarded, options};
@@ -248,8 +248,8 @@ impl Store for Redis {
 }
 
 impl Fenced for Redis {
-    fn change_unless(&self, fence: &[u8], requests: &[Request<'_>]) -> Result<bool> {
-        let mut keys = vec![fence];
+    fn change_between(&self, behind: &[u8], before: &[u8], requests: &[Request<'_>]) -> Result<bool> {
+        let mut keys = vec![behind, before];
         let mut args: Vec<&[u8]> = Vec::new();
         let numbers: Vec<String> = requests.iter().map(number).collect();
         for (request, number) in requests.iter().zip(&numbers) {
@@ -276,9 +276,9 @@ impl Fenced for Redis {
             keys.push(request.key());
             args.extend([how, number.as_bytes(), bytes]);
         }
-        match self.run(&CHANGE_UNLESS, &keys, &args)? {
+        match self.run(&CHANGE_BETWEEN, &keys, &args)? {
             Reply::Int(done) => Ok(done != 0),
-            _ => Err(self.unfit(fence, Kind::Corrupt, "an answer to another request".into())),
+            _ => Err(self.unfit(behind, Kind::Corrupt, "an answer to another request".into())),
         }
     }
 }

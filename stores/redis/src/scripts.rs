@@ -33,12 +33,13 @@ const RESIZE: &str = "if redis.call('EXISTS',KEYS[1])==0 then return 0 end \
     elseif n<l then redis.call('SET',KEYS[1],redis.call('GETRANGE',KEYS[1],0,n-1),'KEEPTTL') \
     elseif n>l then redis.call('SETRANGE',KEYS[1],n-1,'\\0') end return 1";
 
-/// Changes objects unless there is one of the first key. The arguments are of each other key: what to do, a number and bytes.
-pub const CHANGE_UNLESS: Script = Script {
-    name: "change-unless",
-    source: "if redis.call('EXISTS',KEYS[1])==1 then return 0 end \
-        for i=2,#KEYS do \
-        local k,how,n,b=KEYS[i],ARGV[3*i-5],tonumber(ARGV[3*i-4]),ARGV[3*i-3] \
+/// Changes objects if there is one of the first key and none of the second. The arguments are of each other key: what to do,
+/// a number and bytes.
+pub const CHANGE_BETWEEN: Script = Script {
+    name: "change-between",
+    source: "if redis.call('EXISTS',KEYS[1])==0 or redis.call('EXISTS',KEYS[2])==1 then return 0 end \
+        for i=3,#KEYS do \
+        local k,how,n,b=KEYS[i],ARGV[3*i-8],tonumber(ARGV[3*i-7]),ARGV[3*i-6] \
         if how=='put' then redis.call('SET',k,b) \
         elseif how=='update' then redis.call('SETRANGE',k,n,b) \
         elseif how=='delete' then redis.call('UNLINK',k) \
@@ -47,7 +48,7 @@ pub const CHANGE_UNLESS: Script = Script {
         if n==0 then redis.call('SET',k,'','KEEPTTL') \
         elseif n<l then redis.call('SET',k,redis.call('GETRANGE',k,0,n-1),'KEEPTTL') \
         elseif n>l then redis.call('SETRANGE',k,n-1,'\\0') end end end return 1",
-    // Whoever made the fence since has seen the changes.
+    // Whoever has gone on since has seen the changes.
     repeatable: true,
 };
 

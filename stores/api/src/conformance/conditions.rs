@@ -63,8 +63,8 @@ pub fn only_over_a_known_tag(subject: &Subject<'_>) {
 pub fn changes_that_a_fence_holds_back(subject: &Subject<'_>) {
     let case = Case::new(subject, "{fence}");
     let Some(fenced) = case.store.fenced() else { return case.finish() };
-    let [fence, put, updated, cut, grown, gone, none] =
-        ["fence", "put", "updated", "cut", "grown", "gone", "none"].map(|name| case.key(name));
+    let [behind, fence, put, updated, cut, grown, gone, none] =
+        ["behind", "fence", "put", "updated", "cut", "grown", "gone", "none"].map(|name| case.key(name));
     for key in [&updated, &cut, &grown, &gone] {
         case.put(key, b"0123456789");
     }
@@ -91,18 +91,24 @@ pub fn changes_that_a_fence_holds_back(subject: &Subject<'_>) {
             assert_eq!(case.whole(key).as_deref(), bytes, "{when}: {}", key.escape_ascii());
         }
     };
-    let done = fenced.change_unless(&fence, &changes(b"ab\0\xff")).unwrap_or_else(|e| panic!("without: {e}"));
-    assert!(done, "there is no fence");
+    let change = |bytes| fenced.change_between(&behind, &fence, &changes(bytes));
+    assert!(!change(b"cdef").unwrap_or_else(|e| panic!("behind nothing: {e}")), "nothing is behind it");
+    assert_eq!(case.whole(&updated).as_deref(), Some(&b"0123456789"[..]), "behind nothing");
+    case.put(&behind, b"");
+    assert!(change(b"ab\0\xff").unwrap_or_else(|e| panic!("without: {e}")), "there is no fence");
     holds("without a fence");
     for object in [&b""[..], b"x"] {
         case.put(&fence, object);
-        let done =
-            fenced.change_unless(&fence, &changes(b"cdef")).unwrap_or_else(|e| panic!("with one: {e}"));
+        let done = change(b"cdef").unwrap_or_else(|e| panic!("with one: {e}"));
         assert!(!done, "there is a fence of {} bytes", object.len());
         holds("with a fence");
     }
     let condition = [Request::Put { key: &put, bytes: b"x", condition: Condition::Absent, meta: &[] }];
-    case.fails(fenced.change_unless(&none, &condition), Kind::Unsupported, "a put with a condition");
+    case.fails(
+        fenced.change_between(&behind, &none, &condition),
+        Kind::Unsupported,
+        "a put with a condition",
+    );
     holds("after what is refused");
     case.finish();
 }
