@@ -428,7 +428,9 @@ impl File {
                 let writes = self.staged_writes.load(Ordering::Relaxed);
                 if writes.is_multiple_of(gain::LOOK) {
                     let end = slot.staged_end.load(Ordering::Relaxed);
-                    self.gain.look(fd, writes, len as u64, self.is_scattered(), end);
+                    // Else it will go home before its pieces lie together.
+                    let fits = end <= self.tier0_bytes() / 8 * 5;
+                    self.gain.look(fd, writes, len as u64, self.is_scattered(), fits.then_some(end));
                 }
                 plus(&self.staged_total, len as u64);
                 Ok(Staged::Done(offset))
