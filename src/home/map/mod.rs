@@ -6,7 +6,8 @@
 //!   a writer commits before it changes objects in place, and after; a commit that another has made first voids the
 //!   plan, and what was written by it is written again. So whoever moves a file from one layout to another has it to
 //!   itself, or begins again. In stores with fences ([`iris_store::Fenced`]), which all that nodes share have, the
-//!   next commit is the fence, and the snapshot before it: a node that was stopped for long changes nothing that others rely on since.
+//!   next commit is the fence, and the snapshot before it: a node that was stopped for long changes nothing that others
+//!   rely on since.
 //! - Garbage is deleted at once. A reader that planned before finds an object missing, or the log longer than it knew,
 //!   and looks again: numbers are never given out twice, so it cannot find other bytes in their place.
 //! - A mapper without records ([`Mapper::is_fixed`]) has a log of one commit, its name; [`PLAIN`] has none.
@@ -287,11 +288,15 @@ impl Map {
                 }
             };
             // What is planned holds as long as the log ends here: nobody has added a commit, nor deleted it again.
-            let begun = self.known(|s| s.position.snapshots.last().copied())?.flatten().unwrap_or(last);
-            let (behind, before) = (self.keys.commit(begun), self.keys.commit(last + 1));
-            let fences = (!quiet).then_some((&behind[..], &before[..]));
-            let from = (offset, bytes);
-            let came = if carry::write(at.store, &self.keys, &plan.pieces, &plan.deletions, from, fences)? {
+            let begun =
+                |s: &mut State| s.position.snapshots.last().copied().filter(|_| s.position.last == last);
+            let behind = self.known(begun)?.flatten().map(|number| self.keys.commit(number));
+            let before = self.keys.commit(last + 1);
+            let fences = behind.as_deref().filter(|_| !quiet).map(|behind| (behind, &before[..]));
+            let write =
+                || carry::write(at.store, &self.keys, &plan.pieces, &plan.deletions, (offset, bytes), fences);
+            // A reader of this process may know already that others have gone on.
+            let came = if (quiet || fences.is_some()) && write()? {
                 let records = std::mem::take(&mut plan.records);
                 let ahead = run.filter(|_| more && plan.taken > 0);
                 let closed = run.into_iter().chain(strays.iter().copied()).collect();
