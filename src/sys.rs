@@ -192,6 +192,15 @@ pub fn reserve(fd: RawFd, offset: u64, len: u64) -> Result<()> {
     Ok(growing(fd, offset.saturating_add(len), allocate)?)
 }
 
+/// Maps the first `len` bytes of a file of Iris's own for as long as the process lives; made, of zeros, where there is none.
+pub fn map_own(path: &CStr, len: usize) -> Result<*mut u8> {
+    let fd = open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW, 0o600)?;
+    if (fstat(fd.raw())?.st_size as usize) < len {
+        reserve(fd.raw(), 0, len as u64)?;
+    }
+    map_shared(fd.raw(), len, 4096)
+}
+
 /// Gives a file of Iris's own its length.
 pub fn set_len(fd: RawFd, len: u64) -> Result<()> {
     Ok(growing(fd, len, || rustix::fs::ftruncate(borrow(fd), len))?)

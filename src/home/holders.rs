@@ -9,7 +9,6 @@ use crate::sys;
 use crate::tier0::layout::{PROCESSES, Process};
 use crate::tier0::lock::{self, Owner, Surroundings};
 use crate::tier0::process::{self, Place};
-use rustix::fs::OFlags;
 use std::ffi::CStr;
 use std::sync::atomic::AtomicU64;
 
@@ -28,11 +27,7 @@ impl Holders {
     /// # Errors
     /// Those of opening and mapping it.
     pub fn open(path: &CStr) -> Result<Holders, Errno> {
-        let fd = sys::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW, 0o600)?;
-        if (sys::fstat(fd.raw())?.st_size as usize) < LEN {
-            sys::reserve(fd.raw(), 0, LEN as u64)?;
-        }
-        let map = sys::map_shared(fd.raw(), LEN, 4096)?;
+        let map = sys::map_own(path, LEN)?;
         // SAFETY: the mapping has this length, is aligned to a page, backed by reserved storage, all zeros at first (free
         // entries), and never taken away.
         let table = unsafe { std::slice::from_raw_parts(map.cast::<Process>(), PROCESSES) };

@@ -5,7 +5,6 @@
 use super::holders::{Held, Holders};
 use crate::errno::Errno;
 use crate::sys;
-use rustix::fs::OFlags;
 use std::ffi::CStr;
 use std::sync::atomic::AtomicU64;
 
@@ -22,11 +21,7 @@ impl Turn {
     /// # Errors
     /// Those of opening and mapping it.
     pub fn open(path: &CStr) -> Result<Turn, Errno> {
-        let fd = sys::open(path, OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW, 0o600)?;
-        if (sys::fstat(fd.raw())?.st_size as usize) < LEN {
-            sys::reserve(fd.raw(), 0, LEN as u64)?;
-        }
-        let map = sys::map_shared(fd.raw(), LEN, 4096)?;
+        let map = sys::map_own(path, LEN)?;
         // SAFETY: the mapping is a page long, aligned, backed by reserved storage, all zeros at first, and never taken away.
         Ok(Turn { word: unsafe { &*map.cast::<AtomicU64>() } })
     }
