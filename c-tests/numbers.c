@@ -50,6 +50,21 @@ static void lowest(int rounds)
         if (unlink(P("fresh")))
             die("unlink");
     }
+    /* what is known of a removed file is cleared away */
+    for (int i = 0; i < 8 * rounds; i++) {
+        int gone = open(P("gone"), O_CREAT | O_EXCL | O_WRONLY, 0644);
+        wrong += gone != lowest;
+        for (int n = 0; n < 4; n++)
+            if (pwrite(gone, "abc", 3, n * 1000) != 3)
+                die("pwrite");
+        if (unlink(P("gone")) || close(gone))
+            die("unlink");
+        for (int n = 0; n < 1000; n++) {
+            int fd = open("/dev/null", O_RDONLY);
+            wrong += fd != lowest;
+            close(fd);
+        }
+    }
     say("%d opens got another number than the lowest\n", wrong);
     for (int i = 0; i < FILES; i++) {
         char name[16];

@@ -369,6 +369,17 @@ pub fn getcwd(buf: &mut [u8]) -> Result<&[u8]> {
     }
 }
 
+/// Has the kernel copy bytes within this process, so that what cannot be stored to is an error and no signal. Returns how
+/// many were copied.
+pub fn copy_by_kernel(from: &[u8], to: &mut [std::io::IoSliceMut<'_>]) -> Result<usize> {
+    let source = libc::iovec { iov_base: from.as_ptr().cast_mut().cast(), iov_len: from.len() };
+    // SAFETY: an IoSliceMut is an iovec that may be stored to for as long as it is borrowed; the source is only read.
+    let copied = unsafe {
+        libc::process_vm_readv(pid() as i32, to.as_ptr().cast(), to.len() as u64, &raw const source, 1, 0)
+    };
+    if copied < 0 { Err(Errno::last()) } else { Ok(copied as usize) }
+}
+
 /// Moves a descriptor of the engine's own out of the way of the program's numbers, if it can be.
 pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
     const HIGH: RawFd = 800;

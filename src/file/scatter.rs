@@ -1,24 +1,24 @@
 //! Many short runs into few pages, without a system call for each: through a mapping of the file that lasts for one
-//! window. Owns the mapping and the pipe; what goes where is its caller's to say.
+//! window. Owns the mapping; what goes where is its caller's to say.
 //!
 //! Stores into a mapping change the bytes that are stored and no others, as pwrite does, so nothing is written that
 //! nobody wrote. But a store into a page that the file system cannot give (it is full, or the file was cut meanwhile)
-//! is SIGBUS. So the kernel stores: the bytes go into a pipe and from there, by one readv for a thousand runs, into the
-//! mapping; where that faults, it is the call that fails, and the runs are written one by one.
+//! is SIGBUS. So the kernel stores: the bytes are packed, and one process_vm_readv of this process's own memory brings a
+//! thousand runs into the mapping; where that faults, it is the call that fails, and the runs are written one by one. A
+//! pipe would do as well, but takes two numbers of the program's, and a copy more.
 
 use crate::errno::Errno;
 use crate::sys::{self, OwnFd};
 use rustix::fs::OFlags;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
-use rustix::pipe::PipeFlags;
 use std::io::IoSliceMut;
 
 const PAGE: u64 = 4096;
 /// Runs in a window from which this is worth its system calls.
 const MANY: usize = 64;
-/// Bytes that a pipe holds unless the system is short of such memory; then it takes less at once.
-const PIPE: usize = 64 * 1024;
-/// Most slices of one vectored read (IOV_MAX).
+/// Bytes that are packed for one call: they stay in a second-level cache.
+const PACK: usize = 64 * 1024;
+/// Most slices of one call (IOV_MAX).
 const MOST_SLICES: usize = 1024;
 
 /// Runs in each page touched from which storing them through pages costs less than a write for each. A page costs 3 to
@@ -44,8 +44,6 @@ pub struct Scatter {
     fd: i32,
     #[allow(dead_code, reason = "keeps `fd` open when it is not the program's")]
     own: Option<OwnFd>,
-    read: OwnFd,
-    write: OwnFd,
     packed: Vec<u8>,
 }
 
@@ -60,14 +58,12 @@ impl Scatter {
         } else {
             return Err(Errno(libc::EBADF));
         };
-        let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-        let (read, write) = (sys::out_of_the_way(read.into()), sys::out_of_the_way(write.into()));
         let fd = own.as_ref().map_or(fd, OwnFd::raw);
-        Ok(Scatter { fd, own, read, write, packed: Vec::with_capacity(PIPE) })
+        Ok(Scatter { fd, own, packed: Vec::with_capacity(PACK) })
     }
 
     /// Stores `runs`, which are in order and below the end of the file. On failure some of them may have been stored,
-    /// and nothing else has changed; the pipe may hold bytes, so that this value is of no more use.
+    /// and nothing else has changed.
     pub fn store(&mut self, runs: &[(u64, &[u8])]) -> Result<(), Errno> {
         let (Some((first, _)), Some((last, bytes))) = (runs.first(), runs.last()) else { return Ok(()) };
         let start = first / PAGE * PAGE;
@@ -78,12 +74,12 @@ impl Scatter {
         for &(offset, mut bytes) in runs {
             (rest, at) = (&mut std::mem::take(&mut rest)[(offset - at) as usize..], offset);
             while !bytes.is_empty() {
-                let n = bytes.len().min(PIPE - self.packed.len());
+                let n = bytes.len().min(PACK - self.packed.len());
                 self.packed.extend_from_slice(&bytes[..n]);
                 let (target, after) = std::mem::take(&mut rest).split_at_mut(n);
                 targets.push(IoSliceMut::new(target));
                 (rest, at, bytes) = (after, at + n as u64, &bytes[n..]);
-                if self.packed.len() == PIPE || targets.len() == MOST_SLICES {
+                if self.packed.len() == PACK || targets.len() == MOST_SLICES {
                     self.push(&mut targets)?;
                     targets.clear();
                 }
@@ -93,24 +89,12 @@ impl Scatter {
     }
 
     /// Moves what is packed to where it belongs.
-    fn push(&mut self, mut targets: &mut [IoSliceMut<'_>]) -> Result<(), Errno> {
-        let mut packed = &self.packed[..];
-        while !packed.is_empty() {
-            // Neither waits: what the pipe took is there to be read, and it is empty again afterwards.
-            let taken = rustix::io::write(self.write.borrow(), packed)?;
-            packed = &packed[taken..];
-            let mut left = taken;
-            while left > 0 {
-                let n = rustix::io::readv(self.read.borrow(), targets)?;
-                if n == 0 || n > left {
-                    return Err(Errno(libc::EIO));
-                }
-                left -= n;
-                IoSliceMut::advance_slices(&mut targets, n);
-            }
-        }
+    fn push(&mut self, targets: &mut [IoSliceMut<'_>]) -> Result<(), Errno> {
+        let moved = sys::copy_by_kernel(&self.packed, targets);
+        let len = self.packed.len();
         self.packed.clear();
-        Ok(())
+        // A page that could not be had ends the call early.
+        if moved? == len { Ok(()) } else { Err(Errno(libc::EFAULT)) }
     }
 }
 

@@ -7,7 +7,6 @@
 
 use super::service;
 use crate::errno::Errno;
-use crate::own_thread;
 use crate::sys;
 use crate::tier0::process::Identity;
 use rustix::fs::OFlags;
@@ -514,8 +513,8 @@ impl Control {
         if !all.is_null() {
             return all;
         }
-        match self.map_all() {
-            Ok(all) => all,
+        match service::with_number(|| self.map_all().map(|_| ())).and_then(|mapped| mapped) {
+            Ok(()) => self.all.load(Ordering::Acquire),
             // Taken for absent, bits would lose bytes. The hook catches this, and answers EIO.
             Err(e) => panic!("the control file of a long file cannot be mapped: {e}"),
         }
@@ -531,15 +530,9 @@ impl Control {
                 return Err(Errno(libc::EFBIG));
             }
             if !self.is_reserved(page * PAGE_GRANULES) {
-                // With a number of the program's only on a thread of the program's, if there is one left: an open of
-                // the program's beside a thread of Iris's would get another than the lowest.
-                let aside = || service::call_urgent(|| self.add_page(page))?;
-                match own_thread::is_ours() {
-                    true => aside(),
-                    false => match self.add_page(page) {
-                        Err(Errno(libc::EMFILE)) => aside(),
-                        other => other,
-                    },
+                match service::with_number(|| self.add_page(page))? {
+                    Err(Errno(libc::EMFILE)) => service::call_urgent(|| self.add_page(page))?,
+                    other => other,
                 }?;
             }
         }

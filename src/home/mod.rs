@@ -373,7 +373,7 @@ impl Home {
                 return;
             }
         }
-        if let Err(e) = control.remove() {
+        if let Err(e) = service::with_number(|| control.remove()).and_then(|r| r) {
             log::say(2, || format!("removing a control file: {e}"));
         }
     }

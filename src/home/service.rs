@@ -79,6 +79,15 @@ pub fn call_urgent<R: Send>(job: impl FnOnce() -> R + Send) -> Result<R, Errno> 
     hand_over(Queue::Urgent, job)
 }
 
+/// Runs `open`, which opens and closes a file of Iris's own, where the program's opens do not get another number than the
+/// lowest by it: here on a thread of the program's, on one of these for another of Iris's.
+///
+/// # Errors
+/// As [`call`].
+pub fn with_number<R: Send>(open: impl FnOnce() -> R + Send) -> Result<R, Errno> {
+    if own_thread::is_ours() { call_urgent(open) } else { Ok(open()) }
+}
+
 fn hand_over<R: Send>(to: Queue, job: impl FnOnce() -> R + Send) -> Result<R, Errno> {
     if is_mine() {
         return Ok(job());
