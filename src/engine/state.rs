@@ -175,11 +175,18 @@ impl Engine {
                 (file.clone(), files.insert(id, file))
             }
         };
+        Engine::count(gone.as_ref());
         // Before anybody else looks for the file.
         descriptors.for_each(|d| file.add_descriptor(d));
         drop(files);
         drop(gone);
         Some(file)
+    }
+
+    /// Adds up what an object counted that leaves the table, which is locked: once it is free the process may end, and with
+    /// it the thread that has the object still.
+    fn count(gone: Option<&Arc<File>>) {
+        gone.into_iter().for_each(|file| file.report());
     }
 
     /// The process's object for a file, if it has one.
@@ -194,6 +201,7 @@ impl Engine {
         // The table's, the caller's, and nobody else's (a description, the flusher).
         if known && Arc::strong_count(&file) == 2 {
             let gone = files.remove(&file.id());
+            Engine::count(gone.as_ref());
             drop(files);
             drop(gone);
         }
