@@ -180,20 +180,24 @@ pub fn is_mounted(fd: c_int) -> bool {
     }
 }
 
-/// Whether a stream on this descriptor should go through the engine: on a regular file that is under a mount, or may be.
+/// Bytes of the largest buffer that a stream gets by itself, as of glibc's BUFSIZ.
+pub const LARGEST_BUFFER: usize = 8192;
+
+/// Bytes of the buffer of a stream on this descriptor, if it should go through the engine: on a regular file that is under
+/// a mount, or may be. They are those that glibc would take: a block of the file, where that is less than BUFSIZ.
+///
 /// Where a file lies is told by its name, and to ask for that costs as much as all the rest of opening a stream. So on
 /// the file system of a mount's directory nobody asks before it matters, as with a descriptor: through the engine a
 /// stream on any file is right.
-pub fn worth_a_stream(fd: c_int) -> bool {
-    let Some(engine) = state::engine() else { return false };
+pub fn buffer_of_stream(fd: c_int) -> Option<usize> {
+    let engine = state::engine()?;
     if !description::known(fd) {
-        return false;
+        return None;
     }
-    match sys::fstat(fd) {
-        Ok(st) if st.st_mode & libc::S_IFMT != libc::S_IFREG => false,
-        Ok(st) => engine.is_device_of_mount(st.st_dev) || is_mounted(fd),
-        Err(_) => false,
-    }
+    let st = sys::fstat(fd).ok().filter(|st| st.st_mode & libc::S_IFMT == libc::S_IFREG)?;
+    let block = usize::try_from(st.st_blksize).unwrap_or(0);
+    let size = if (1..LARGEST_BUFFER).contains(&block) { block } else { LARGEST_BUFFER };
+    (engine.is_device_of_mount(st.st_dev) || is_mounted(fd)).then_some(size)
 }
 
 /// Whether the kernel knows every byte of every file and every offset of this process: then reads and seeks are its.

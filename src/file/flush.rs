@@ -137,8 +137,12 @@ impl File {
         };
         let mut writer = self.writer()?;
         writer.raise_limit(sealed.survey().end);
-        let local = self.gain.is_local(writer.fd);
-        if local && writer.own.is_none() && writer.resident.is_none() {
+        // What kind of file system it is is asked last: on a remote one that is a request.
+        if sealed.survey().is_worth_gathering()
+            && writer.own.is_none()
+            && writer.resident.is_none()
+            && self.gain.is_local(writer.fd)
+        {
             writer.scatters = Scatters::May { reopens: closing && !aside::program_may_hold_locks() };
         }
         let bytes = sealed.survey().bytes;

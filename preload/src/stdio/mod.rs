@@ -20,7 +20,7 @@ use libc::{AT_FDCWD, O_TRUNC, c_char, c_int, c_long, c_void, size_t};
 use mode::Mode;
 use std::ffi::CStr;
 use std::ptr::null_mut;
-use stream::{adopt, beside, concerns, is_ours, release, served};
+use stream::{adopt, beside, buffer_for, is_ours, release, served};
 
 /// The engine hears of a truncating open before it happens.
 fn before_open(path: *const c_char, mode: Mode) -> bool {
@@ -46,14 +46,12 @@ unsafe fn after_open(stream: *mut File, path: *const c_char, mode: Mode, adoptab
     unsafe {
         let fd = (*stream).fileno;
         rings::opened(fd, name(path), mode.flags);
-        if !concerns(fd) {
-            return;
-        }
+        let Some(buffer) = buffer_for(fd) else { return };
         if adoptable && !mode.wide && (*stream).mode <= 0 {
             if mode.at_end {
                 transfer::lseek(fd, 0, libc::SEEK_END);
             }
-            adopt(stream);
+            adopt(stream, buffer);
         } else {
             let why = if adoptable { Bypass::WideStdio } else { Bypass::Inherited };
             // An error of this flush is latched in the file.
@@ -89,9 +87,7 @@ fn opening(path: *const c_char, mode: *const c_char, real: impl Fn() -> *mut Fil
 
 /// fdopen round `real`.
 fn opening_on(fd: c_int, mode: *const c_char, real: impl FnOnce() -> *mut File) -> *mut File {
-    if !live() || !concerns(fd) {
-        return real();
-    }
+    let Some(buffer) = live().then(|| buffer_for(fd)).flatten() else { return real() };
     let Some(mode) = mode::parse(mode) else { return real() };
     let flags = || {
         // SAFETY: F_GETFL takes no argument; the raw call leaves the engine out.
@@ -117,7 +113,7 @@ fn opening_on(fd: c_int, mode: *const c_char, real: impl FnOnce() -> *mut File) 
         if mode.wide || (*stream).mode > 0 {
             let _ = tell(|| engine::touch(fd, Touch::Leave(Bypass::WideStdio)));
         } else {
-            adopt(stream);
+            adopt(stream, buffer);
         }
     }
     stream

@@ -6,13 +6,10 @@
 use super::layout::{File, Functions, Glibc, NOBODY, WIDE_ROOM, glibc, pristine};
 use crate::guard::{inside, tell};
 use crate::{descriptors, real, transfer};
-use ::engine::engine::{self, Touch};
+use ::engine::engine::{self, LARGEST_BUFFER, Touch};
 use ::engine::report::Bypass;
 use libc::{c_char, c_int, c_void};
 use std::mem::offset_of;
-
-/// glibc's own choice on every common file system: st_blksize, where that is less than 8 KiB.
-const BUFFER: usize = 4096;
 
 /// What stands beside a stream of ours. In the stream itself the cookie's fields lie where glibc had put the
 /// lock and the wide half, so these move here.
@@ -22,7 +19,7 @@ struct Side {
     lock: [u64; 2],
     wide: [u8; WIDE_ROOM],
     /// The buffer begins at a line of the cache in it: the kernel copies faster to there.
-    room: [u8; BUFFER + LINE],
+    room: [u8; LARGEST_BUFFER + LINE],
 }
 
 const LINE: usize = 64;
@@ -72,11 +69,11 @@ unsafe extern "C" {
 }
 
 /// Makes a stream that glibc has just opened on a mounted file one of ours; if that cannot be, the file leaves
-/// the overlay and the stream stays as it is.
+/// the overlay and the stream stays as it is. Its buffer gets `size` bytes, if the program has given it none.
 ///
 /// # Safety
-/// `stream` is a stream on a mounted file on which nothing has been done yet.
-pub unsafe fn adopt(stream: *mut File) {
+/// `stream` is a stream on a mounted file on which nothing has been done yet; `size` is at most [`LARGEST_BUFFER`].
+pub unsafe fn adopt(stream: *mut File, size: usize) {
     // SAFETY: as the caller says; glibc's walkers over all streams hold the list's lock, so none sees a half
     // of the exchange.
     unsafe {
@@ -104,7 +101,7 @@ pub unsafe fn adopt(stream: *mut File) {
         _IO_list_unlock();
         if (*stream).buf_base.is_null() {
             let room = (&raw mut (*side).room).cast::<u8>();
-            setvbuf(stream, room.add(room.align_offset(LINE)), libc::_IOFBF, BUFFER);
+            setvbuf(stream, room.add(room.align_offset(LINE)), libc::_IOFBF, size);
         }
     }
 }
@@ -141,7 +138,15 @@ pub unsafe fn beside(stream: *const File) -> *mut c_void {
 
 /// Whether a stream on this descriptor is to be one of ours.
 pub fn concerns(fd: c_int) -> bool {
-    fd >= 0 && engine::knows(fd) && inside(|| engine::worth_a_stream(fd)).unwrap_or(false)
+    buffer_for(fd).is_some()
+}
+
+/// Bytes of the buffer of a stream on this descriptor, if it is to be one of ours.
+pub fn buffer_for(fd: c_int) -> Option<usize> {
+    if fd < 0 || !engine::knows(fd) {
+        return None;
+    }
+    inside(|| engine::buffer_of_stream(fd)).flatten()
 }
 
 /// The functions of our streams.
