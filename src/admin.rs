@@ -1,8 +1,10 @@
 //! Looking after Tier 0 from outside the programs that use it: what is staged, and completing what killed
 //! processes left. Owns the answers that `iris status` and `iris drain` print; changes nothing but by settling.
 
+pub mod homes;
+
 use crate::config::Config;
-use crate::engine::homes;
+use crate::engine::homes as engine_homes;
 use crate::engine::state::settings;
 use crate::file::{ByName, by_number, discard as give_up, settle_by_name};
 use crate::home::{self, Home, recovery::Left};
@@ -236,7 +238,7 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
 
 /// The homes of the configuration's mounts.
 fn homes_of(config: &Config) -> &'static [&'static Home] {
-    homes::install(config);
+    engine_homes::install(config);
     home::homes()
 }
 

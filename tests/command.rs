@@ -10,6 +10,8 @@ mod bench;
 mod check;
 #[path = "command/drain.rs"]
 mod drain;
+#[path = "command/fsck.rs"]
+mod fsck;
 #[path = "command/run.rs"]
 mod run;
 #[path = "command/show.rs"]

@@ -535,3 +535,73 @@ fn programs_on_one_node_leave_another_what_they_would_leave_a_directory() {
     }
     assert!(failed.is_empty(), "(native | iris)\n{}", failed.join("\n"));
 }
+
+/// What `iris fsck` finds: of each thing the word, what becomes of it, and its key.
+fn fsck(node: &Node, options: &[&str]) -> Vec<[String; 3]> {
+    let mount = node.prefix().to_str().unwrap().to_owned();
+    let (code, out, err) = node.iris(&[&["fsck", &mount, "--json"][..], options].concat());
+    let report: serde_json::Value = serde_json::from_str(&out).unwrap_or_else(|e| panic!("{e}: {out}{err}"));
+    let findings = report["findings"].as_array().unwrap();
+    assert_eq!(code, i32::from(!findings.is_empty()), "{out}{err}");
+    let text = |f: &serde_json::Value, key: &str| f[key].as_str().unwrap_or_default().to_owned();
+    findings.iter().map(|f| ["what", "fate", "key"].map(|key| text(f, key))).collect()
+}
+
+#[test]
+fn what_no_name_can_lead_to_is_told_and_left_alone() {
+    let bucket = Bucket::new();
+    let node = bucket.node();
+    let mut player = node.player();
+    for line in ["mkdir d", "write d/f 0 1", "write g 0 1", "symlink l d/f"] {
+        assert_ne!(player.ask(line).chars().next(), Some('E'), "{line}");
+    }
+    assert_eq!(fsck(&node, &[]), [[""; 3]; 0]);
+    // One that has just been made may be being asked with.
+    bucket.boto("put('d//odd', b'1')\nput('g/below', b'2')\nput('g/', b'')\nput('.iris-probe-x', b'')");
+    let names = bucket.boto("print(names())");
+    let found = [["foreign", "told", "d//odd"], ["hidden", "told", "g/"], ["hidden", "told", "g/below"]];
+    assert_eq!(fsck(&node, &["--repair", "--unused"]), found);
+    assert_eq!(bucket.boto("print(names())"), names);
+    // What a killed process leaves on its node.
+    assert_eq!(player.ask("open d/f 0"), "0");
+    assert_eq!(player.ask("unlink d/f"), "0");
+    assert_eq!(fsck(&node, &["--repair"]), found, "a living process has it open");
+    player.child.kill().unwrap();
+    player.child.wait().unwrap();
+    let left = [&found[..], &[["control", "repaired", ""]]].concat();
+    assert_eq!(fsck(&node, &["--repair"]), left);
+    assert_eq!(fsck(&node, &[]), found);
+}
+
+#[test]
+fn a_crawl_spares_later_calls_the_store_and_can_be_repeated() {
+    let bucket = Bucket::new();
+    bucket.boto("for i in range(40):\n  put('d/e/f%d' % i, b'x' * i)\nput('big', b'x' * 9999)");
+    let mut heads = [0; 2];
+    for (crawled, heads) in [false, true].into_iter().zip(&mut heads) {
+        let proxy = Proxy::start(bucket.var("S3_ENDPOINT"), |_, _| Harm::None);
+        let home = bucket.home_through(&proxy.endpoint, "&conditional=yes");
+        let node = Node::new(&home, build::libiris_with_s3());
+        let crawl = |expected: &str| {
+            let (code, out, err) = node.iris(&["crawl", &at(&node, "")]);
+            assert!(code == 0 && err.is_empty() && out.ends_with(expected), "{out}{err}");
+        };
+        if crawled {
+            crawl("43 names in 3 directories; 43 new, 0 changed, 0 gone\n");
+        }
+        let before = proxy.count();
+        let list = run(&node, "ls", &["-1", &at(&node, "d/e")]).unwrap();
+        assert_eq!(list.lines().count(), 40);
+        *heads = proxy.lines()[before..].iter().filter(|l| l.starts_with("HEAD ")).count();
+        if crawled {
+            crawl("43 names in 3 directories; 0 new, 0 changed, 0 gone\n");
+            bucket.boto(
+                "put('d/e/f7', b'another')\ns3.delete_object(Bucket=bucket, Key=at('d/e/f8'))\nput('d/new', b'1')",
+            );
+            crawl("43 names in 3 directories; 1 new, 1 changed, 1 gone\n");
+            assert_eq!(run(&node, "cat", &[&at(&node, "d/e/f7")]).unwrap(), "another");
+        }
+    }
+    // One for each object that might be a link, where it is not known.
+    assert!(heads[1] + 40 <= heads[0], "{heads:?}");
+}

@@ -178,7 +178,7 @@ pub enum RecordError {
     Version(u8),
     /// The check does not fit: torn, overwritten, or of something else.
     #[error(
-        "a map record whose check is wrong: the journal is damaged here; `iris fsck` finds what is whole"
+        "a map record whose check is wrong: the journal is damaged here; `iris fsck` tells of which file"
     )]
     Check,
     /// No such kind, or a field out of its range.

@@ -4,6 +4,8 @@
 mod bench;
 mod check;
 mod config;
+mod crawl;
+mod fsck;
 mod library;
 mod pages;
 mod run;
@@ -54,6 +56,12 @@ enum Subcommands {
     /// Take home what killed processes left in Tier 0
     #[command(long_about = DRAIN, after_long_help = DRAIN_MORE)]
     Drain(tier0::DrainArgs),
+    /// Load the names of a mount on a shared store ahead, and what has changed of them
+    #[command(long_about = CRAWL, after_long_help = CRAWL_MORE)]
+    Crawl(crawl::CrawlArgs),
+    /// Find what is wrong with a mount whose home is a store, and delete what is nobody's
+    #[command(long_about = FSCK, after_long_help = FSCK_MORE)]
+    Fsck(fsck::FsckArgs),
     /// Measure what placement costs and gains on this machine and its stores
     #[command(long_about = BENCH, after_long_help = BENCH_MORE)]
     Bench(bench::BenchArgs),
@@ -113,6 +121,31 @@ const DRAIN_MORE: &str = "Examples:\n  \
     Exit codes: 0 all is home (or left to a living process); 1 something could not be taken home, and the output \
     says what to do; 2 the configuration is wrong.";
 
+const CRAWL: &str = "Load the names of a mount on a shared store (redis:, s3:) ahead, and what has changed of them.\n\n\
+    Programs get the names, lengths, times and modes of what is in a store when they first ask for them. This asks for \
+    all of them at once, so that programs need not wait; no bytes of files are copied. Run again, it picks up what others \
+    have made, changed and removed since, and counts it.";
+
+const CRAWL_MORE: &str = "Examples:\n  \
+    iris crawl /virt --mount /virt=s3://bucket/prefix\n  \
+    iris crawl /virt runs/7 runs/8      only what is there\n\n\
+    Exit codes: 0 all is loaded, or there is nothing to load; 1 something could not be; 2 the configuration is wrong, or \
+    Tier 0 cannot be used.";
+
+const FSCK: &str = "Find what is wrong with a mount whose home is a store (kv:, redis:, s3:).\n\n\
+    What the store has is held against the mount's names: objects that no file has, left by removals and crashes; objects \
+    that the index of a file names and that are missing; indexes that are damaged; and what is left of files on this node. \
+    Programs may run meanwhile. With --repair what is nobody's is deleted; what some process may be using is not. Whether \
+    a process of another node is using something cannot be told: such things are only shown, unless --unused says that \
+    no program uses the home.";
+
+const FSCK_MORE: &str = "Examples:\n  \
+    iris fsck /virt --mount /virt=kv:/scratch/store\n  \
+    iris fsck /virt --repair              delete what is nobody's\n  \
+    iris fsck /virt --repair --unused     the same, when nothing uses the home on any node\n\n\
+    Exit codes: 0 nothing is wrong; 1 something is, or was before it was put right; 2 it could not be looked at (the \
+    configuration is wrong, the store does not answer).";
+
 const BENCH: &str = "Measure what placement costs and gains on this machine and its stores.\n\n\
     Mapping alone; files on objects, every mapper against one object a file; objects in files, every container mapper \
     against a file an object; and traces. Every byte is compared. Nothing is kept: a folder in --dir, and objects whose \
@@ -134,6 +167,8 @@ pub fn main() -> ExitCode {
         Subcommands::Config(args) => config::main(args),
         Subcommands::Status(args) => tier0::status(args),
         Subcommands::Drain(args) => tier0::drain(args),
+        Subcommands::Crawl(args) => crawl::main(args),
+        Subcommands::Fsck(args) => fsck::main(args),
         Subcommands::Bench(args) => bench::main(args),
         Subcommands::Completions(args) => pages::completions(args),
         Subcommands::Man(args) => pages::man(args),

@@ -214,7 +214,7 @@ fn seconds(ms: u64) -> String {
 }
 
 /// A size to three digits or so.
-fn human(bytes: u64) -> String {
+pub(super) fn human(bytes: u64) -> String {
     for (unit, shift) in [("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes >= 1 << shift {
             let tenths = (u128::from(bytes) * 10) >> shift;

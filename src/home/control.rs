@@ -349,6 +349,11 @@ impl Control {
         self.head().ino.load(Ordering::Acquire)
     }
 
+    /// When the anchor was born, in nanoseconds since 1970; 0 where the file system does not tell.
+    pub fn born(&self) -> u64 {
+        self.head().born.load(Ordering::Acquire)
+    }
+
     /// The file's identity in its store.
     pub fn id(&self) -> [u64; 2] {
         let id = &self.head().id;
@@ -407,6 +412,11 @@ impl Control {
         let head = self.head();
         head.flags.load(Ordering::Acquire) & CROWDED != 0
             || head.openers.iter().map(|p| p.load(Ordering::Acquire)).any(|held| held != 0 && lives(held))
+    }
+
+    /// Whether more processes had it open than could be noted, of which some may live, and none of those noted does.
+    pub fn is_crowded(&self) -> bool {
+        self.head().flags.load(Ordering::Acquire) & CROWDED != 0 && self.opener().is_none()
     }
 
     /// A living process that has the file open, if one is known.

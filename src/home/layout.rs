@@ -1,7 +1,8 @@
 //! How the files of a home lie in its store, and what their objects are called. Owns the keys; which objects a range of
 //! a file is, is a mapper's decision ([`super::map`]).
 
-use iris_mappers::{Object, key};
+use super::mirror;
+use iris_mappers::{Object, key, parse_key};
 
 /// The mapper of a file that has no log of its own. Part of the format: files were written by it.
 pub const PLAIN: &str = "balanced:bucket=1MiB";
@@ -63,10 +64,39 @@ impl Layout {
         }
     }
 
+    /// The file that a key of a mapped home belongs to, and what it is to it; `None` where no file has such a key.
+    pub fn parse(&self, key: &[u8]) -> Option<([u64; 2], Part)> {
+        let text = std::str::from_utf8(key.strip_prefix(self.prefix())?).ok()?;
+        let (id, part) = match parse_key(text) {
+            Ok((file, object)) => (mirror::id_from(&file)?, Part::Bytes(object)),
+            Err(_) => {
+                let (file, number) = text.strip_prefix('{')?.split_once("}1:log")?;
+                let part = match number.strip_prefix(':') {
+                    None => Part::Head,
+                    Some(number) => Part::Commit(u64::from_str_radix(number, 16).ok()?),
+                };
+                (mirror::id_from(file.as_bytes())?, part)
+            }
+        };
+        // Only what is written here: numbers can be written in several ways.
+        (self.keys(id).of(part) == key).then_some((id, part))
+    }
+
     /// The key of the object that the file of a name below the mount is.
     pub fn whole_key(&self, name: &[u8]) -> Vec<u8> {
         [self.prefix(), name].concat()
     }
+}
+
+/// What an object of a mapped file is to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// Some of its bytes.
+    Bytes(Object),
+    /// The head of its log.
+    Head,
+    /// A commit of its log.
+    Commit(u64),
 }
 
 /// The keys of one file's objects: `PREFIX{ID}1:LEVEL:NUMBER`, and of its log: `PREFIX{ID}1:log` and
@@ -83,6 +113,20 @@ impl Keys {
     /// Of an object.
     pub fn object(&self, object: Object) -> Vec<u8> {
         [&self.prefix, key(&self.file, object).as_bytes()].concat()
+    }
+
+    /// Of any part.
+    pub fn of(&self, part: Part) -> Vec<u8> {
+        match part {
+            Part::Bytes(object) => self.object(object),
+            Part::Head => self.head(),
+            Part::Commit(number) => self.commit(number),
+        }
+    }
+
+    /// What all of them begin with, and those of no other file.
+    pub fn start(&self) -> Vec<u8> {
+        [&self.prefix, iris_mappers::prefix(&self.file).as_bytes()].concat()
     }
 
     /// Of the log's head.
@@ -111,6 +155,31 @@ mod tests {
         );
         assert_eq!(keys.head(), b"iris:{00000000000000010000000000000002}1:log");
         assert_eq!(keys.commit(17), b"iris:{00000000000000010000000000000002}1:log:0000000000000011");
+    }
+
+    #[test]
+    fn keys_are_read_back_and_others_are_nobodys() {
+        let layout = Layout::plain(b"iris:1:h:");
+        let keys = layout.keys([1, u64::MAX]);
+        for part in [Part::Bytes(Object { level: 0x102, number: 42 }), Part::Head, Part::Commit(17)] {
+            assert_eq!(layout.parse(&keys.of(part)), Some(([1, u64::MAX], part)));
+            assert!(keys.of(part).starts_with(&keys.start()));
+            assert_eq!(Layout::plain(b"iris:1:g:").parse(&keys.of(part)), None);
+        }
+        let id = "00000000000000010000000000000002";
+        for rest in [
+            "{ID}1:lo",
+            "{ID}1:log:",
+            "{ID}1:log:11",
+            "{ID}1:logs",
+            "{ID}1:0:3",
+            "{ID}2:0:000000000003",
+            "{1}1:log",
+            "ID",
+        ] {
+            let key = format!("iris:1:h:{}", rest.replace("ID", id));
+            assert_eq!(layout.parse(key.as_bytes()), None, "{key}");
+        }
     }
 
     #[test]

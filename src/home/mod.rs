@@ -8,7 +8,9 @@
 mod ahead;
 pub mod attributes;
 pub mod catalog;
+pub mod check;
 pub mod control;
+pub mod crawl;
 pub mod gate;
 pub mod holders;
 pub mod layout;

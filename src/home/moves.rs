@@ -46,7 +46,8 @@ impl Move {
 }
 
 impl Home {
-    fn note(&self) -> PathBuf {
+    /// Where the note of a rename lies.
+    pub(super) fn note(&self) -> PathBuf {
         Path::new(OsStr::from_bytes(&self.controls)).join(NOTE)
     }
 

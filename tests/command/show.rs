@@ -5,7 +5,8 @@ use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-const SUBCOMMANDS: [&str; 8] = ["run", "check", "config", "status", "drain", "bench", "completions", "man"];
+const SUBCOMMANDS: [&str; 10] =
+    ["run", "check", "config", "status", "drain", "crawl", "fsck", "bench", "completions", "man"];
 
 #[test]
 fn config_shows_values_and_origins() {

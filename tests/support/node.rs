@@ -49,6 +49,22 @@ impl Node {
         std::fs::read_to_string(self.folder.path().join("said/error")).unwrap_or_default()
     }
 
+    /// Exit code, standard output and standard error of the command `iris` on this node.
+    pub fn iris(&self, args: &[&str]) -> (i32, String, String) {
+        let mut command = self.iris_command(args);
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout), text(&output.stderr))
+    }
+
+    /// The same, not run yet.
+    pub fn iris_command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_iris"));
+        let env = self.environment().into_iter().filter(|(k, _)| *k != "LD_PRELOAD");
+        command.args(args).envs(env).env("IRIS_STORES", self.library.parent().unwrap());
+        command
+    }
+
     /// A process on this node that carries out what it is told.
     pub fn player(&self) -> Player {
         let said = std::fs::File::options()

@@ -23,7 +23,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What the names of objects of Iris's own begin with, at the root. They are no files.
-const HIDDEN: &[u8] = b".iris-";
+pub(in crate::home) const HIDDEN: &[u8] = b".iris-";
 /// Bytes of the longest name in a directory.
 const MOST_NAME: usize = 255;
 /// Bytes of the longest object that may be a link: what a link says is a path.
@@ -521,9 +521,15 @@ fn marker(dir: &[u8]) -> Vec<u8> {
 
 /// The name that an entry of a listing is in a directory; `None` where no name is like that.
 fn name_of(rest: &[u8], dir: &[u8]) -> Option<Vec<u8>> {
-    let odd = matches!(rest, b"" | b"." | b"..") || rest.len() > MOST_NAME || rest.contains(&0);
     let ours = dir.is_empty() && rest.starts_with(HIDDEN);
-    (!odd && !ours && !rest.contains(&b'/')).then(|| rest.to_vec())
+    (!ours && is_name(rest)).then(|| rest.to_vec())
+}
+
+/// Whether a part of a key can be a name in a directory.
+pub(in crate::home) fn is_name(part: &[u8]) -> bool {
+    !matches!(part, b"" | b"." | b"..")
+        && part.len() <= MOST_NAME
+        && !part.iter().any(|b| matches!(b, 0 | b'/'))
 }
 
 /// What an object is, by its attributes.

@@ -105,6 +105,24 @@ pub fn whole(store: &dyn Store, key: &[u8]) -> Result<(Vec<u8>, Option<Option<St
     Ok((bytes, Some(facts.tag)))
 }
 
+/// How long objects are; `None` where there is none of a key.
+pub fn lens(store: &dyn Store, keys: &[Vec<u8>]) -> Result<Vec<Option<u64>>, StoreError> {
+    let (mut lens, mut outcomes) = (Vec::with_capacity(keys.len()), Vec::new());
+    for some in keys.chunks(TOGETHER) {
+        let mut requests: Vec<_> = some.iter().map(|key| Request::Head { key }).collect();
+        store.submit(&mut requests, &mut outcomes);
+        for (key, outcome) in some.iter().zip(outcomes.drain(..)) {
+            lens.push(match outcome {
+                Ok(Outcome::Facts(facts)) => Some(facts.len),
+                Err(e) if e.kind == Kind::NotFound => None,
+                Err(e) => return Err(e),
+                Ok(_) => return Err(answer(store, key)),
+            });
+        }
+    }
+    Ok(lens)
+}
+
 fn answer(store: &dyn Store, key: &[u8]) -> StoreError {
     StoreError::new(Kind::Corrupt, store.place(), Some(key), "an answer to another request")
 }

@@ -19,7 +19,7 @@ pub enum MapError {
         source: PlanError,
     },
     /// The log has something that is no commit.
-    #[error("{place}: object \"{key}\": no commit of a file's map: {why}; `iris fsck` finds what is whole")]
+    #[error("{place}: object \"{key}\": no commit of a file's map: {why}; `iris fsck` tells of which file")]
     Damaged {
         /// The store.
         place: String,
@@ -29,7 +29,7 @@ pub enum MapError {
         why: Damage,
     },
     /// The log does not fit together.
-    #[error("{place}: object \"{key}\": {why}; `iris fsck` finds what is whole")]
+    #[error("{place}: object \"{key}\": {why}; `iris fsck` tells of which file")]
     Broken {
         /// The store.
         place: String,

@@ -13,12 +13,14 @@
 //! - A mapper without records ([`Mapper::is_fixed`]) has a log of one commit, its name; [`PLAIN`] has none.
 
 pub mod carry;
+mod check;
 mod commit;
 mod error;
 mod log;
 #[cfg(test)]
 mod tests;
 
+pub use check::Verdict;
 pub use error::MapError;
 
 use super::layout::{Keys, PLAIN};
