@@ -167,6 +167,7 @@ impl Store for Memory {
         outcomes.extend(requests.iter_mut().map(|r| self.carry_out(r)));
     }
     fn list(&self, request: &ListRequest<'_>) -> Result<Page> {
+        self.interrupted();
         let objects = self.objects.lock().unwrap();
         let found = objects.keys().filter(|k| k.starts_with(request.prefix) && k.as_slice() > request.after);
         let entries = found.map(|k| Listed::Object(k.clone(), ObjectFacts::default())).collect();

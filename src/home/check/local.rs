@@ -82,9 +82,9 @@ impl Local {
         local.read_controls(Path::new(OsStr::from_bytes(&home.controls)))?;
         let root = Path::new(OsStr::from_bytes(&home.tree));
         for round in 1.. {
-            let anchors = walk(root)?;
-            local.at_rest |= anchors.at_rest;
-            local.match_with(anchors.files);
+            let walk = walk(root)?;
+            local.at_rest |= walk.was_at_rest();
+            local.match_with(walk.files);
             if local.at_rest || round == WALKS || !doubtful(&local.controls) {
                 break;
             }
@@ -208,24 +208,39 @@ fn is_begun(path: &Path) -> bool {
     }
 }
 
+/// What a walk of a tree has met.
 struct Walk {
     files: BTreeMap<u64, Anchor>,
-    at_rest: bool,
+    /// When it began, and each folder with the time at which it had changed last.
+    began: u64,
+    folders: Vec<(PathBuf, u64)>,
 }
 
-/// All anchors below `root`. A rename changes both folders' times, so when no folder has changed since just before the
-/// walk, nothing was moved past it.
+impl Walk {
+    /// Whether nothing was moved past it. A rename changes the times of both its folders, and no folder has changed since
+    /// before the walk began.
+    fn was_at_rest(&self) -> bool {
+        self.folders.iter().all(|(folder, then)| {
+            *then < self.began && folder.symlink_metadata().is_ok_and(|now| changed(&now) == *then)
+        })
+    }
+}
+
+/// When a folder changed last, in nanoseconds since 1970.
+fn changed(folder: &std::fs::Metadata) -> u64 {
+    folder.ctime() as u64 * 1_000_000_000 + folder.ctime_nsec() as u64
+}
+
+/// All anchors below `root`.
 fn walk(root: &Path) -> Result<Walk, CheckError> {
     let at = |path: &Path| {
         let place = path.display().to_string();
         move |e: std::io::Error| CheckError::at(place)(errno(&e))
     };
-    let changed = |m: &std::fs::Metadata| m.ctime() as u64 * 1_000_000_000 + m.ctime_nsec() as u64;
-    let began = sys::coarse_ns();
+    let mut walk = Walk { files: BTreeMap::new(), began: sys::coarse_ns(), folders: Vec::new() };
     let device = root.symlink_metadata().map_err(at(root))?.dev();
-    let (mut files, mut seen, mut folders) = (BTreeMap::new(), Vec::new(), vec![root.to_path_buf()]);
-    let mut at_rest = true;
-    while let Some(folder) = folders.pop() {
+    let mut waiting = vec![root.to_path_buf()];
+    while let Some(folder) = waiting.pop() {
         // One that went meanwhile has changed the one above it.
         let Ok(before) = folder.symlink_metadata() else { continue };
         let entries = match std::fs::read_dir(&folder) {
@@ -240,7 +255,7 @@ fn walk(root: &Path) -> Result<Walk, CheckError> {
                 continue;
             }
             if meta.is_dir() {
-                folders.push(path);
+                waiting.push(path);
             } else if meta.is_file() {
                 let name = sys::c_path(&path).map_err(CheckError::at(path.display().to_string()))?;
                 let below = path.strip_prefix(root).unwrap_or(&path);
@@ -250,13 +265,48 @@ fn walk(root: &Path) -> Result<Walk, CheckError> {
                     born: sys::birth_at(libc::AT_FDCWD, &name, meta.ino()),
                     whole: meta.blocks() * 512 >= meta.len(),
                 };
-                files.insert(meta.ino(), anchor);
+                walk.files.insert(meta.ino(), anchor);
             }
         }
-        at_rest &= changed(&before) < began;
-        seen.push((folder, changed(&before)));
+        walk.folders.push((folder, changed(&before)));
     }
-    at_rest = at_rest
-        && seen.iter().all(|(folder, then)| folder.symlink_metadata().is_ok_and(|m| changed(&m) == *then));
-    Ok(Walk { files, at_rest })
+    Ok(walk)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A walk of a tree in which nothing changes.
+    fn walk_at_rest(root: &Path) -> Walk {
+        loop {
+            let walk = walk(root).unwrap();
+            if walk.was_at_rest() {
+                return walk;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn what_is_moved_during_a_walk_voids_it() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        for folder in ["a", "b", "b/c"] {
+            std::fs::create_dir(at(folder)).unwrap();
+        }
+        std::fs::write(at("a/f"), b"x").unwrap();
+        let (mut from, mut to) = ("a/f", "b/c/f");
+        for _ in 0..20 {
+            let walk = walk_at_rest(root.path());
+            assert_eq!((walk.files.len(), walk.folders.len()), (1, 4));
+            std::fs::rename(at(from), at(to)).unwrap();
+            assert!(!walk.was_at_rest(), "{from} was moved to {to}");
+            (from, to) = (to, from);
+        }
+        let walk = walk_at_rest(root.path());
+        // What is written, and no folder knows of, moves nothing.
+        std::fs::write(at(from), b"xyz").unwrap();
+        assert!(walk.was_at_rest());
+    }
 }

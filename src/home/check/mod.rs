@@ -12,6 +12,8 @@
 
 mod local;
 mod mapped;
+#[cfg(test)]
+mod tests;
 mod whole;
 
 use super::{Home, service};
