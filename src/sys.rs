@@ -134,6 +134,16 @@ pub unsafe fn pread(fd: RawFd, buf: *mut u8, len: usize, offset: u64) -> Result<
     Ok(rustix::io::pread(borrow(fd), buf, offset)?.0.len())
 }
 
+/// read into program memory, at the kernel's own offset.
+///
+/// # Safety
+/// `buf` is writable for `len` bytes.
+pub unsafe fn read(fd: RawFd, buf: *mut u8, len: usize) -> Result<usize> {
+    // SAFETY: as in `pread`.
+    let buf = unsafe { std::slice::from_raw_parts_mut(buf.cast::<std::mem::MaybeUninit<u8>>(), len) };
+    Ok(rustix::io::read(borrow(fd), buf)?.0.len())
+}
+
 /// pwrite from program memory.
 ///
 /// # Safety

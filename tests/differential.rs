@@ -95,6 +95,7 @@ programs! {
     stdio_wide = alone("stdio_wide");
     exits = with_helpers("exits");
     threads = together("threads");
+    replaced = alone("replaced");
     signals = alone("signals");
     dirs = alone("dirs");
     attributes = together("attributes");

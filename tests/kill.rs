@@ -29,8 +29,8 @@ pub struct Bench {
     library: Option<PathBuf>,
     /// Whether the library is Iris, which wants its variables.
     iris: bool,
-    /// Whether the bytes of the files end in a store.
-    stored: bool,
+    /// Where the files of a sequence lie, given its folder.
+    kind: fn(&Path) -> Site,
 }
 
 impl Bench {
@@ -40,13 +40,13 @@ impl Bench {
             register: bed::compile("kill-register", &["model/register.c"], &["-O2"]),
             library,
             iris,
-            stored: false,
+            kind: Site::plain,
         }
     }
 
     /// The folders of one sequence of kills.
     fn site(&self, place: &Path) -> Site {
-        let site = if self.stored { Site::stored(place) } else { Site::plain(place) };
+        let site = (self.kind)(place);
         std::fs::create_dir(&site.real).expect("a folder");
         site
     }
@@ -91,14 +91,22 @@ fn a_killed_writer_loses_nothing_that_returned() {
 
 #[test]
 fn a_killed_writer_loses_nothing_on_a_store() {
-    let bench = Bench { stored: true, ..Bench::new(Some(bed::library()), true) };
+    let bench = Bench { kind: Site::stored, ..Bench::new(Some(bed::library()), true) };
     writers(&bench, kills() * 2 / 3).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]
 fn a_killed_process_leaves_the_others_a_legal_order_on_a_store() {
-    let bench = Bench { stored: true, ..Bench::new(Some(bed::library()), true) };
+    let bench = Bench { kind: Site::stored, ..Bench::new(Some(bed::library()), true) };
     contests(&bench, kills() / 3).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// A virtual mount: what is staged is known by the names that the kernel has for it.
+#[test]
+fn a_killed_writer_loses_nothing_on_a_prefix() {
+    let bench = Bench { kind: Site::prefix, ..Bench::new(Some(bed::library()), true) };
+    writers(&bench, kills() / 5).unwrap_or_else(|e| panic!("{e}"));
+    contests(&bench, kills() / 15).unwrap_or_else(|e| panic!("{e}"));
 }
 
 #[test]

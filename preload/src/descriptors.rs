@@ -1,6 +1,6 @@
 //! Hooks that end, copy or lock a descriptor, and the two that do anything (fcntl, ioctl).
 
-use crate::guard::{ask, concerns, fail, inside, int, live, tell};
+use crate::guard::{ask, cancellation_point, concerns, fail, inside, int, live, tell};
 use crate::hook::hooks;
 use crate::mpi;
 use crate::real::raw;
@@ -10,25 +10,73 @@ use libc::{c_int, c_uint, c_ulong, flock as Lock, off_t};
 
 /// close(2) round `real`. The kernel's close happens whatever the engine says, as it does in Linux.
 #[inline]
-pub fn closing(fd: c_int, real: impl FnOnce() -> c_int) -> c_int {
+pub fn closing(fd: c_int, real: impl Fn() -> c_int) -> c_int {
     if !live() {
         return real();
     }
     mpi::closing(fd);
-    let flushed = tell(|| engine::before_close(fd));
-    let result = real();
+    if !engine::knows(fd) {
+        return real();
+    }
+    cancellation_point();
+    let mut made = None;
+    let flushed = tell(|| {
+        engine::closing(fd, || {
+            let _whole = Uncancelled::new();
+            made = Some((real(), Errno::last()));
+        })
+    });
+    let (result, error) = made.unwrap_or_else(|| (real(), Errno::last()));
     match flushed {
-        Err(e) if result == 0 => int(fail(e)),
-        _ => result,
+        _ if result != 0 => int(fail(error)),
+        Err(e) => int(fail(e)),
+        Ok(()) => result,
     }
 }
 
-/// Forgets descriptors `first..=last` and calls `close` on them. Iris keeps none of its own open.
-fn closing_range(first: c_uint, last: c_uint, close: impl FnOnce(c_uint, c_uint) -> c_int) -> c_int {
+/// As long as this lives no cancellation of the thread acts: it would unwind what the engine holds.
+struct Uncancelled(c_int);
+
+unsafe extern "C" {
+    fn pthread_setcancelstate(state: c_int, old: *mut c_int) -> c_int;
+}
+
+impl Uncancelled {
+    fn new() -> Uncancelled {
+        const DISABLE: c_int = 1;
+        let mut old = 0;
+        // SAFETY: a plain call with a place for the answer; it acts on this thread only.
+        unsafe { pthread_setcancelstate(DISABLE, &raw mut old) };
+        Uncancelled(old)
+    }
+}
+
+impl Drop for Uncancelled {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pthread_setcancelstate(self.0, &raw mut self.0) };
+    }
+}
+
+/// Forgets descriptors `first..=last` and calls `close` on them: on those that the engine knows one by one if that is
+/// the same (`single`). Iris keeps none of its own open.
+fn closing_range(
+    first: c_uint,
+    last: c_uint,
+    single: bool,
+    close: impl FnOnce(c_uint, c_uint) -> c_int,
+) -> c_int {
     for fd in first..last.saturating_add(1).min(engine::above_all() as c_uint) {
-        if engine::knows(fd as c_int) {
+        let fd = fd as c_int;
+        if engine::knows(fd) {
+            let kernels = || {
+                if single {
+                    // SAFETY: closing what the program asked to close.
+                    unsafe { raw::close(fd) };
+                }
+            };
             // close_range reports no error of a single close, nor does this.
-            let _ = tell(|| engine::before_close(fd as c_int));
+            let _ = tell(|| engine::closing(fd, kernels));
         }
     }
     close(first, last)
@@ -45,20 +93,21 @@ pub fn duplicated(old: c_int, new: c_int) -> c_int {
 
 /// dup2 and dup3 round `real`: what was at `new` is closed, if `old` is a descriptor at all.
 #[inline]
-fn replacing(old: c_int, new: c_int, real: impl FnOnce() -> c_int) -> c_int {
-    if !live() || old == new {
+fn replacing(old: c_int, new: c_int, real: impl Fn() -> c_int) -> c_int {
+    // SAFETY: F_GETFD takes no argument; the raw call leaves the engine out.
+    if !live() || old == new || unsafe { raw::fcntl(old, libc::F_GETFD, 0) } < 0 {
         return real();
     }
-    // SAFETY: F_GETFD takes no argument; the raw call leaves the engine out.
-    if unsafe { raw::fcntl(old, libc::F_GETFD, 0) } >= 0 {
-        // Linux drops the error of this close, and so do we; the engine has noted it.
-        inside(|| engine::before_dup2(old, new));
-    }
-    let result = duplicated(old, real());
-    if result < 0 {
-        inside(|| engine::not_duped(old, new));
-    }
-    result
+    let mut made = None;
+    inside(|| {
+        engine::replacing(old, new, || {
+            let result = real();
+            made = Some((result, Errno::last()));
+            result >= 0
+        });
+    });
+    let (result, error) = made.unwrap_or_else(|| (real(), Errno::last()));
+    if result < 0 { int(fail(error)) } else { result }
 }
 
 /// After a descriptor was taken out of another process, which goes on using it and its offset.
@@ -214,13 +263,13 @@ hooks! {
     fn close_range(first: c_uint, last: c_uint, flags: c_int) -> c_int, real => {
         const CLOEXEC: c_int = 4;
         if !live() || first > last || flags & CLOEXEC != 0 { return real(first, last, flags); }
-        closing_range(first, last, |a, b| real(a, b, flags))
+        closing_range(first, last, flags == 0, |a, b| real(a, b, flags))
     }
 
     fn closefrom(first: c_int) -> (), real => {
         if !live() { return real(first); }
         let first = first.max(0) as c_uint;
-        closing_range(first, c_uint::MAX, |a, b| {
+        closing_range(first, c_uint::MAX, true, |a, b| {
             if b == c_uint::MAX {
                 real(a as c_int);
             } else {

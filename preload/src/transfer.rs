@@ -40,27 +40,26 @@ pub fn writing(fd: c_int, buf: *const c_void, len: size_t, real: impl FnOnce() -
 
 #[inline(always)]
 fn reading_at(fd: c_int, buf: *mut c_void, len: size_t, at: off_t, real: impl Fn() -> ssize_t) -> ssize_t {
-    let mut entries = engine::entries();
-    if !concerns(fd) || at < 0 {
-        loop {
-            let result = real();
-            // Another thread may have opened the number meanwhile: then what the kernel read lacks what is staged. It
-            // may even have closed it again, and the file has it all by now.
-            let now = engine::entries();
-            if result < 0 || now == entries || !readable(buf.cast()) {
-                return result;
+    loop {
+        let entries = engine::entries();
+        if concerns(fd) && at >= 0 {
+            if engine::is_quiet() {
+                return real();
             }
-            entries = now;
-            if concerns(fd) {
-                break;
+            cancellation_point();
+            // SAFETY: as in `reading`.
+            match ask(|| unsafe { engine::pread(fd, buf.cast(), len, at) }) {
+                Answer::Kernel => {}
+                answer => return settle(answer, real),
             }
         }
-    } else if engine::is_quiet() {
-        return real();
+        let result = real();
+        // Another thread may have opened the number meanwhile: then what the kernel read lacks what is staged. It may
+        // even have closed it again, and the file has it all by now.
+        if result < 0 || engine::entries() == entries || !readable(buf.cast()) {
+            return result;
+        }
     }
-    cancellation_point();
-    // SAFETY: as in `reading`.
-    settle(ask(|| unsafe { engine::pread(fd, buf.cast(), len, at) }), real)
 }
 
 #[inline(always)]

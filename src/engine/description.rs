@@ -7,8 +7,9 @@
 use crate::file::File;
 use crate::prefetch;
 use crate::spin::{Guard, Spin};
+use crate::sys;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 /// Descriptors above this number are left to the kernel entirely.
 pub const MOST: usize = 1 << 20;
@@ -36,6 +37,8 @@ pub enum Mode {
 /// An open file description.
 pub struct Description {
     state: Spin<State>,
+    /// Calls on their way that have given the lock back and still use a number that they found.
+    users: AtomicU32,
 }
 
 /// What is known of it.
@@ -149,14 +152,73 @@ pub fn get(fd: i32) -> Found {
     }
 }
 
+/// The description whose state was found and locked by its number `fd`, which it keeps as long as that is held.
+#[inline]
+pub fn of(_held: &State, fd: i32) -> Option<&'static Description> {
+    let p = TABLE.get(fd as usize)?.load(Ordering::Acquire);
+    // SAFETY: descriptions come from Box::leak and are never freed.
+    unsafe { p.as_ref() }
+}
+
+/// A call that goes on using a number although it gives the description's lock back: until this is dropped the number
+/// keeps its meaning.
+pub struct Using(Option<&'static Description>);
+
+impl Using {
+    /// The call has found and locked the state by its number `fd`.
+    #[inline]
+    pub fn new(held: &State, fd: i32) -> Using {
+        let d = of(held, fd);
+        if let Some(d) = d {
+            d.users.fetch_add(1, Ordering::AcqRel);
+        }
+        Using(d)
+    }
+}
+
+impl Drop for Using {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(d) = self.0 {
+            d.users.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Description {
+    /// Waits until no call uses a number of it any more. Its lock is held, so that none begins to.
+    pub fn wait_for_users(&self) {
+        let mut round = 0u32;
+        while self.users.load(Ordering::Acquire) != 0 {
+            round += 1;
+            match round {
+                0..40 => std::hint::spin_loop(),
+                40..100 => sys::yield_now(),
+                _ => sys::nap(50),
+            }
+        }
+    }
+}
+
+/// In the child of a fork: calls that were on their way are other threads', which do not exist here.
+pub fn forget_users() {
+    for p in TABLE.iter().take(TOP.load(Ordering::Acquire)) {
+        // SAFETY: descriptions are never freed.
+        if let Some(d) = unsafe { p.load(Ordering::Acquire).as_ref() } {
+            d.users.store(0, Ordering::Release);
+        }
+    }
+}
+
 /// Enters a new description for `fd`. An old entry, left behind by a close that no hook saw, is replaced.
 pub fn enter(fd: i32, fill: impl FnOnce(&mut State)) {
     if fd as usize >= MOST {
         return;
     }
     let reused = FREE.lock().and_then(|mut free| free.pop());
-    let d: &'static Description =
-        reused.unwrap_or_else(|| Box::leak(Box::new(Description { state: Spin::new(State::new()) })));
+    let fresh =
+        || Box::leak(Box::new(Description { state: Spin::new(State::new()), users: AtomicU32::new(0) }));
+    let d: &'static Description = reused.unwrap_or_else(|| fresh());
     let Some(mut state) = d.state.lock() else { return };
     let mut numbers = std::mem::take(&mut state.numbers);
     numbers.clear();
@@ -164,8 +226,9 @@ pub fn enter(fd: i32, fill: impl FnOnce(&mut State)) {
     state.numbers.push(fd);
     fill(&mut state);
     drop(state);
-    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TABLE[fd as usize].store(std::ptr::from_ref(d).cast_mut(), Ordering::Release);
+    // Afterwards: who has seen the new count finds the entry.
+    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TOP.fetch_max(fd as usize + 1, Ordering::AcqRel);
 }
 
@@ -176,9 +239,19 @@ pub fn alias(state: &mut State, old: i32, new: i32) {
     }
     let p = TABLE[old as usize].load(Ordering::Acquire);
     state.numbers.push(new);
-    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TABLE[new as usize].store(p, Ordering::Release);
+    ENTRIES.fetch_add(1, Ordering::AcqRel);
     TOP.fetch_max(new as usize + 1, Ordering::AcqRel);
+}
+
+/// Takes back an [`alias`] that the kernel did not make: `new` means `before` again.
+pub fn unalias(state: &mut State, new: i32, before: Option<&'static Description>) {
+    if new as usize >= MOST {
+        return;
+    }
+    state.numbers.retain(|&n| n != new);
+    let p = before.map_or(std::ptr::null_mut(), |d| std::ptr::from_ref(d).cast_mut());
+    TABLE[new as usize].store(p, Ordering::Release);
 }
 
 /// Whether two numbers mean one description.
@@ -194,19 +267,15 @@ pub fn remove(state: &mut State, fd: i32) {
 }
 
 /// Takes all numbers of a description out of the table, and gives it back for reuse.
-pub fn release(mut state: Guard<'static, State>, last: i32) {
-    let p = TABLE[last as usize].load(Ordering::Acquire);
+pub fn release(d: &'static Description, mut state: Guard<'static, State>) {
     for n in std::mem::take(&mut state.numbers) {
         TABLE[n as usize].store(std::ptr::null_mut(), Ordering::Release);
     }
     state.file = None;
     state.ahead.drop_buffer();
     drop(state);
-    if !p.is_null()
-        && let Some(mut free) = FREE.lock()
-    {
-        // SAFETY: descriptions come from Box::leak and are never freed.
-        free.push(unsafe { &*p });
+    if let Some(mut free) = FREE.lock() {
+        free.push(d);
     }
 }
 

@@ -5,7 +5,7 @@ use super::Answer;
 use super::ahead;
 use super::attach::{self, Standing};
 use super::background;
-use super::description::{self, Found, Mode, State, get};
+use super::description::{self, Found, Mode, State, Using, get};
 use super::state::{EXITING, Engine, engine};
 use crate::errno::Errno;
 use crate::file::{At, FARTHEST, File, Staged};
@@ -109,6 +109,7 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
     }
     if at.is_some() {
         // Threads that write at offsets of their own must not wait for each other.
+        let _using = Using::new(&state, fd);
         let file = shared_file(&state);
         drop(state);
         // SAFETY: by this function's contract.
@@ -300,6 +301,7 @@ unsafe fn read_private(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: O
     }
     if at.is_some() {
         // Threads that read at offsets of their own must not wait for each other.
+        let _using = Using::new(&state, fd);
         let file = shared_file(&state);
         drop(state);
         // SAFETY: by this function's contract.
@@ -351,7 +353,8 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
     let far = file.resident().is_some();
     let wants = far || file.is_staged() || caching && file.may_read_ahead();
     if !wants {
-        return Answer::Kernel;
+        // SAFETY: by this function's contract.
+        return unsafe { read_kernels(state, fd, buf, len, at) };
     }
     let direct = state.flags & libc::O_DIRECT != 0;
     if direct {
@@ -381,12 +384,28 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
         Ok(Some(n)) => Ok(n),
         // SAFETY: by this function's contract.
         Ok(None) if far => unsafe { file.base_read(fd, offset, buf, len) },
-        Ok(None) => return Answer::Kernel,
+        // SAFETY: by this function's contract.
+        Ok(None) => return unsafe { read_kernels(state, fd, buf, len, at) },
         Err(e) => Err(e),
     };
     if let (Ok(n), None) = (read, at) {
         let _ = sys::seek_to(fd, offset + n as u64);
     }
+    answer(read)
+}
+
+/// A read of a regular file of which the kernel knows bytes and offset. At the offset while the description is held: were
+/// the number given another one before the kernel reads, that one's offset need not be the kernel's.
+///
+/// # Safety
+/// As [`read`].
+unsafe fn read_kernels(state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
+    if at.is_some() {
+        return Answer::Kernel;
+    }
+    // SAFETY: by this function's contract.
+    let read = unsafe { sys::read(fd, buf, len) };
+    drop(state);
     answer(read)
 }
 

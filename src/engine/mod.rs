@@ -12,18 +12,17 @@ mod holds;
 pub(crate) mod homes;
 mod io;
 mod names;
+mod numbers;
 mod process;
 pub mod shared;
 pub(crate) mod state;
 
 use crate::aside;
 use crate::errno::Errno;
-use crate::home::resident::Anchor;
-use crate::log;
 use crate::report::Bypass;
 use crate::sys;
 use crate::tier0::layout::REMOVED;
-use crate::{file, namespace, report};
+use crate::{namespace, report};
 use description::{Found, Mode};
 use names::rights_are_the_kernels;
 use std::ffi::{CStr, c_int};
@@ -61,6 +60,7 @@ pub use names::{
     Renamed, before_link, before_path, before_rename, linked, removed, removing, renamed, settle_everything,
     truncate,
 };
+pub use numbers::{before_close, closing, duped, replacing};
 pub use process::{
     after_fork_in_child, after_fork_in_parent, at_exit, before_exec, before_fork, inherited, settle_open,
     spawned,
@@ -110,7 +110,7 @@ pub fn opened(fd: c_int, path: Option<&CStr>, flags: c_int) {
     }
     if description::known(fd) {
         // Closed by something no hook saw.
-        forget_number(fd);
+        numbers::forget(fd);
     }
     description::enter(fd, |d| d.flags = flags);
     if engine.stores {
@@ -143,23 +143,6 @@ fn truncated_by_open(engine: &'static state::Engine, fd: c_int) {
     {
         // An error here leaves what the kernel's own race between two writers could have left.
         let _ = file.alone(|| sys::ftruncate(fd, 0));
-    }
-}
-
-/// Drops a stale table entry.
-fn forget_number(fd: c_int) {
-    let Found::Yes(mut d) = description::get(fd) else { return };
-    if let Some(file) = d.file.clone() {
-        file.remove_descriptor(fd);
-    }
-    if d.numbers.len() > 1 {
-        description::remove(&mut d, fd);
-        return;
-    }
-    let file = d.file.take();
-    description::release(d, fd);
-    if let (Some(engine), Some(file)) = (state::engine(), file) {
-        engine.forget(file);
     }
 }
 
@@ -205,135 +188,6 @@ pub fn buffer_of_stream(fd: c_int) -> Option<usize> {
 #[inline]
 pub fn is_quiet() -> bool {
     io::is_the_kernels()
-}
-
-/// Before the kernel closes `fd` or puts another file on it (dup2's target): stages go home as the mount says,
-/// and the descriptor is forgotten. A latched or fresh flush error is returned: the hook closes all the same
-/// and then fails with it.
-pub fn before_close(fd: c_int) -> Result<(), Errno> {
-    let mut d = match description::get(fd) {
-        Found::Yes(d) => d,
-        _ => return Ok(()),
-    };
-    let Some(file) = d.file.clone() else {
-        if d.numbers.len() > 1 {
-            description::remove(&mut d, fd);
-        } else {
-            description::release(d, fd);
-        }
-        return Ok(());
-    };
-    if d.numbers.len() > 1 {
-        description::remove(&mut d, fd);
-        file.remove_descriptor(fd);
-        return Ok(());
-    }
-    let mut result = Ok(());
-    if d.writable() {
-        let waits = file.mount().settle != crate::config::Settle::Close && file.mount_can_wait();
-        // A file without a name could not be found again, and its inode's number may soon be another file's.
-        if !waits || sys::fstat(fd).is_ok_and(|s| s.st_nlink == 0) {
-            result = file.flush_closing();
-            if let Err(e) = result {
-                report::add(report::Count::FlushErrors, 1);
-                log::say(1, || format!("closing: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
-            }
-        }
-        if result.is_ok() && file.resident().is_some() {
-            result = settle_closing(&file, fd);
-        }
-        if let Some(e) = file.take_error() {
-            result = result.and(Err(e));
-        }
-    }
-    // What a killed process left is completed. And another thread may be reading through this number until the
-    // kernel has closed it, past the table already: it must find the bytes in the file.
-    if !d.writable() && file.is_staged() {
-        // Nobody has asked for this flush, so nobody is told of its failure.
-        if let Err(e) = file.flush() {
-            log::say(2, || format!("closing a file that others have staged bytes for: {e}"));
-        }
-    }
-    file.remove_descriptor(fd);
-    d.file = None;
-    description::release(d, fd);
-    if !file.has_descriptors() && !file.is_staged() {
-        background::dismiss(&file);
-    }
-    if let Some(engine) = state::engine() {
-        engine.forget(file);
-    }
-    result
-}
-
-/// Sends a file home whose home is a store, when its mount says that this is done at close.
-fn settle_closing(file: &file::File, fd: c_int) -> Result<(), Errno> {
-    if file.mount().settle == crate::config::Settle::Close {
-        return file.settle(fd);
-    }
-    if let Some(resident) =
-        file.resident().filter(|_| file.mount().settle == crate::config::Settle::Background)
-    {
-        resident.settle_later(Anchor::here(fd))?;
-    }
-    Ok(())
-}
-
-/// Before the kernel puts `old`'s description on number `new` (dup2, dup3): what lies there is closed, and the
-/// number already means the description when the kernel makes it so, since other threads may use it at once.
-/// Tell the outcome by [`duped`] or [`not_duped`].
-pub fn before_dup2(old: c_int, new: c_int) {
-    if old == new || new < 0 || !description::known(old) {
-        if old != new {
-            let _ = before_close(new);
-        }
-        return;
-    }
-    if description::known(new) {
-        if description::same(old, new) {
-            return;
-        }
-        // Until the kernel acts, the number means the other file, and afterwards this one: which must then be
-        // right without the table.
-        let _ = before_close(new);
-        let _ = touch(old, Touch::Look);
-        return;
-    }
-    let Found::Yes(mut d) = description::get(old) else { return };
-    description::alias(&mut d, old, new);
-}
-
-/// After dup2 or dup3 failed.
-pub fn not_duped(old: c_int, new: c_int) {
-    if old == new || !description::known(new) || !description::same(old, new) || sys::fstat(new).is_ok() {
-        return;
-    }
-    if let Found::Yes(mut d) = description::get(new) {
-        description::remove(&mut d, new);
-    }
-}
-
-/// After a successful dup, dup2, dup3 or F_DUPFD: `new` is another name of `old`'s open file description.
-/// A duplicate on 0, 1 or 2 leaves the overlay ([`Touch::Leave`]).
-pub fn duped(old: c_int, new: c_int) {
-    if old == new || new < 0 {
-        return;
-    }
-    if description::known(new) && !description::same(old, new) {
-        forget_number(new);
-    }
-    let Found::Yes(mut d) = description::get(old) else { return };
-    if !d.numbers.contains(&new) {
-        description::alias(&mut d, old, new);
-    }
-    if let Some(file) = &d.file {
-        file.add_descriptor(file::Descriptor { fd: new, writable: d.writable() });
-    }
-    drop(d);
-    if new <= 2 {
-        // An error shows at the next write or close.
-        let _ = touch(new, Touch::Leave(Bypass::Inherited));
-    }
 }
 
 /// read(2). The buffer is the program's: `buf` must be valid for writes of `len` bytes unless the kernel would

@@ -3,7 +3,7 @@
 
 use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
-use super::{Touch, attach, background, holds, names, touch};
+use super::{Touch, attach, background, holds, names, numbers, touch};
 use crate::errno::Errno;
 use crate::file::File;
 use crate::home::{self, service};
@@ -28,6 +28,7 @@ pub fn before_fork() {
             attach::give_offset(&mut d, fd);
         }
     });
+    numbers::lock();
     description::lock_all();
     engine.lock_files();
     background::lock();
@@ -70,6 +71,7 @@ pub fn after_fork_in_parent() {
         background::unlock();
         engine.unlock_files();
         description::unlock_all();
+        numbers::unlock();
     }
 }
 
@@ -85,7 +87,9 @@ pub fn after_fork_in_child() {
         background::restart_in_child();
         engine.restart_in_child();
         description::unlock_all();
+        numbers::unlock();
     }
+    description::forget_users();
     description::each_number(|fd| {
         if let Found::Yes(mut d) = description::get(fd) {
             // The parent's object: its locks may be held by threads that do not exist here.

@@ -116,13 +116,22 @@ pub struct Site {
     pub real: PathBuf,
     /// Whether the bytes of settled files lie in a store.
     pub stored: bool,
+    /// Where the anchors of a home lie that is an address.
+    pub anchors: Option<PathBuf>,
 }
 
 impl Site {
     /// A directory in `place` that is mounted in place.
     pub fn plain(place: &Path) -> Site {
         let real = place.join("files");
-        Site { mounted: real.clone(), named: real.clone(), real, stored: false }
+        Site { mounted: real.clone(), named: real.clone(), real, stored: false, anchors: None }
+    }
+
+    /// A prefix in `place` that the kernel does not know, whose home is a directory beside it.
+    pub fn prefix(place: &Path) -> Site {
+        let (named, real) = (place.join("virt"), place.join("files"));
+        let mounted = format!("{}=file://{}", named.display(), real.display());
+        Site { mounted: mounted.into(), named, real, stored: false, anchors: None }
     }
 
     /// A prefix in `place` whose home is the embedded store beside it; the tree of anchors is yet to be made.
@@ -130,7 +139,21 @@ impl Site {
         let named = place.join("virt");
         std::fs::create_dir(place.join("store")).expect("a folder");
         let mounted = format!("{}=kv:{}", named.display(), place.join("store").display());
-        Site { mounted: mounted.into(), named, real: place.join("store/tree"), stored: true }
+        Site { mounted: mounted.into(), named, real: place.join("store/tree"), stored: true, anchors: None }
+    }
+}
+
+impl Site {
+    /// A prefix in `place` whose home is the address of a server, under a name of its own. The kernel knows no directory
+    /// of it; `real` is one beside it.
+    pub fn server(place: &Path, address: &str) -> Site {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("model{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let (named, anchors) = (place.join("virt"), place.join("anchors"));
+        std::fs::create_dir(&anchors).expect("a folder");
+        let mounted = format!("{}={address}?name={name}", named.display());
+        let real = place.join("files");
+        Site { mounted: mounted.into(), named, real, stored: true, anchors: Some(anchors) }
     }
 }
 
@@ -181,13 +204,18 @@ impl Setting {
     fn drain_with(&self, options: &[&str], mount: &Path, pool: &Path) -> Result<(), String> {
         let mut drain = Command::new(command());
         self.apply(&mut drain, mount, pool);
-        let out = drain.arg("drain").args(options).output().expect("iris drain runs");
-        if out.status.success() {
-            return Ok(());
-        }
-        let said = [out.stdout, out.stderr].concat();
-        Err(format!("iris drain: {}\n{}", out.status, String::from_utf8_lossy(&said)))
+        drained(drain, options)
     }
+}
+
+/// Runs `iris drain`, prepared but for its arguments; what it says when it fails is the error.
+pub fn drained(mut prepared: Command, options: &[&str]) -> Result<(), String> {
+    let out = prepared.arg("drain").args(options).output().expect("iris drain runs");
+    if out.status.success() {
+        return Ok(());
+    }
+    let said = [out.stdout, out.stderr].concat();
+    Err(format!("iris drain: {}\n{}", out.status, String::from_utf8_lossy(&said)))
 }
 
 /// Orphans of a killed parent come to this process, so that it can wait for their end.

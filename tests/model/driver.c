@@ -8,6 +8,8 @@
 #define _GNU_SOURCE
 #include "driver.h"
 #include <fcntl.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/mman.h>
@@ -19,6 +21,8 @@ unsigned char *buffer;
 
 static const char *socket_path, *directory;
 static int index_of_self, relative, control;
+/* Whether the second thread runs the operations. */
+static int second;
 static char answer[4096];
 static size_t answer_len;
 
@@ -40,6 +44,18 @@ const char *path_of(long n)
 	turn = (turn + 1) % 4;
 	snprintf(path[turn], sizeof path[turn], "%s/%s", directory, name);
 	return path[turn];
+}
+
+const char *path_anywhere(long n)
+{
+	static char path[4200];
+	long k = n % (FILES + OUTSIDE);
+	if (k < FILES)
+		return path_of(k);
+	/* Beside the socket. */
+	int folder = (int)(strrchr(socket_path, '/') - socket_path);
+	snprintf(path, sizeof path, "%.*s/outside/o%ld", folder, socket_path, k - FILES);
+	return path;
 }
 
 int need_fd(long slot)
@@ -154,6 +170,51 @@ static void get_line(char *line, size_t size)
 	line[have - 1] = 0;
 }
 
+/* A thread, and what it is to do next. */
+struct worker {
+	pthread_t thread;
+	sem_t go, done;
+	void (*what)(void *);
+	void *with;
+	pid_t pid;
+};
+
+static void *work(void *of)
+{
+	struct worker *w = of;
+	do {
+		while (sem_wait(&w->go) < 0)
+			;
+		w->what(w->with);
+		sem_post(&w->done);
+	} while (w->pid != 0);
+	return NULL;
+}
+
+static void start(struct worker *w, pid_t pid)
+{
+	w->pid = pid;
+	if (sem_init(&w->go, 0, 0) < 0 || sem_init(&w->done, 0, 0) < 0 || pthread_create(&w->thread, NULL, work, w) != 0)
+		die("thread");
+}
+
+void in_thread(void (*what)(void *), void *with, int stays)
+{
+	static struct worker staying;
+	struct worker passing, *w = stays ? &staying : &passing;
+	/* A child has but the thread that forked. */
+	if (!stays)
+		start(w, 0);
+	else if (w->pid != getpid())
+		start(w, getpid());
+	w->what = what, w->with = with;
+	sem_post(&w->go);
+	while (sem_wait(&w->done) < 0)
+		;
+	if (!stays)
+		pthread_join(w->thread, NULL);
+}
+
 static void do_fork(long child)
 {
 	errno = QUIET;
@@ -203,37 +264,56 @@ static void do_exit(long how)
 	}
 }
 
-static int run_process(const char *verb, const long *a)
+static void run_process(const char *verb, const long *a)
 {
 	if (!strcmp(verb, "fork"))
 		do_fork(a[0]);
 	else if (!strcmp(verb, "exec"))
 		do_exec();
-	else if (!strcmp(verb, "exit"))
-		do_exit(a[0]);
-	else if (!strcmp(verb, "settle"))
-		say("settled");
 	else
-		return 0;
-	return 1;
+		do_exit(a[0]);
+}
+
+/* One operation. */
+struct order {
+	const char *verb;
+	long a[ARGS];
+};
+
+static void obey(void *with)
+{
+	const struct order *o = with;
+	errno = QUIET;
+	if (run_stdio(o->verb, o->a))
+		return;
+	settle_streams(-1);
+	errno = QUIET;
+	if (!strcmp(o->verb, "settle"))
+		say("settled");
+	else if (!run_fd(o->verb, o->a) && !run_numbers(o->verb, o->a) && !run_map(o->verb, o->a))
+		say("unknown verb %s", o->verb);
 }
 
 static void run(char *line)
 {
-	char *verb = strtok(line, " ");
-	long a[ARGS] = { 0 };
+	struct order o = { .verb = strtok(line, " ") };
 	char *word;
 	for (int i = 0; i < ARGS && (word = strtok(NULL, " ")) != NULL; i++)
-		a[i] = strtol(word, NULL, 10);
-	if (verb == NULL)
+		o.a[i] = strtol(word, NULL, 10);
+	if (o.verb == NULL)
 		return;
-	errno = QUIET;
-	if (run_stdio(verb, a))
-		return;
-	settle_streams(-1);
-	errno = QUIET;
-	if (!run_fd(verb, a) && !run_map(verb, a) && !run_process(verb, a))
-		say("unknown verb %s", verb);
+	if (!strcmp(o.verb, "fork") || !strcmp(o.verb, "exec") || !strcmp(o.verb, "exit")) {
+		settle_streams(-1);
+		errno = QUIET;
+		run_process(o.verb, o.a);
+	} else if (!strcmp(o.verb, "thread")) {
+		second = o.a[0] % 2 != 0;
+		say("thread %d", second);
+	} else if (second) {
+		in_thread(obey, &o, 1);
+	} else {
+		obey(&o);
+	}
 }
 
 int main(int argc, char **argv)

@@ -11,7 +11,7 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-enum { SLOTS = 4, STREAMS = 3, MAPS = 2, FILES = 6, ARGS = 8, BIG = 3 << 20, QUIET = 4242 };
+enum { SLOTS = 4, STREAMS = 3, MAPS = 2, FILES = 6, OUTSIDE = 2, ARGS = 8, BIG = 3 << 20, QUIET = 4242 };
 
 /* Descriptors, -1 where a slot is empty. */
 extern int slot_fd[SLOTS];
@@ -20,6 +20,8 @@ extern unsigned char *buffer;
 
 /* The path of file number n, absolute or relative as this process was told. */
 const char *path_of(long n);
+/* The same, and from FILES on one of the files outside the directory, which the kernel alone serves. */
+const char *path_anywhere(long n);
 /* The descriptor in a slot; an empty slot is opened first, so that any operation makes sense on any state. */
 int need_fd(long slot);
 void fill(unsigned char *to, size_t len, uint64_t tag);
@@ -34,10 +36,13 @@ void say_data(const unsigned char *from, long got, size_t asked);
 
 /* Each runs one operation if it knows the verb, and says whether it did. */
 int run_fd(const char *verb, const long *a);
+int run_numbers(const char *verb, const long *a);
 int run_map(const char *verb, const long *a);
 int run_stdio(const char *verb, const long *a);
 /* Makes every stream's state equal to its descriptor's, except that of stream `but`. */
 void settle_streams(int but);
 void close_streams(void);
+/* Runs `what` in another thread and waits until it is done: in one that stays (`stays`), or in one that ends then. */
+void in_thread(void (*what)(void *), void *with, int stays);
 
 #endif

@@ -22,7 +22,9 @@ pub struct Drivers([PathBuf; 2]);
 impl Drivers {
     /// Compiles them.
     pub fn build() -> Drivers {
-        let sources = ["model/driver.c", "model/fd_ops.c", "model/map_ops.c", "model/stdio_ops.c"];
+        let sources =
+            ["driver", "fd_ops", "map_ops", "number_ops", "stdio_ops"].map(|s| format!("model/{s}.c"));
+        let sources = sources.each_ref().map(String::as_str);
         Drivers([
             bed::compile("model-driver", &sources, &["-O1"]),
             bed::compile(
@@ -41,10 +43,31 @@ pub enum Way {
     Native,
     /// On a mount of this library.
     Iris(PathBuf),
+    /// On a mount by a prefix that only Iris knows, whose home is a directory.
+    Virtual(PathBuf),
     /// On a mount whose files' bytes end in a store.
     Stored(PathBuf),
+    /// On a mount whose home is this address of a server.
+    Server(PathBuf, String),
     /// On the plain directory with some other library preloaded.
     Preload(PathBuf),
+}
+
+impl Way {
+    /// Whether Iris is asked.
+    fn is_iris(&self) -> bool {
+        self.iris().is_some()
+    }
+
+    /// The library, if that is Iris.
+    fn iris(&self) -> Option<&Path> {
+        match self {
+            Way::Iris(library) | Way::Virtual(library) | Way::Stored(library) | Way::Server(library, _) => {
+                Some(library)
+            }
+            Way::Native | Way::Preload(_) => None,
+        }
+    }
 }
 
 /// What came of it.
@@ -126,18 +149,39 @@ impl World<'_> {
         }
     }
 
+    /// Iris's variables, and the library for programs that want it.
+    fn prepare(&self, command: &mut Command) {
+        let Some(library) = self.way.iris() else { return bed::clear(command) };
+        self.setting().apply(command, &self.site.mounted, &self.pool);
+        command.env("LD_PRELOAD", library);
+        if let Some(anchors) = &self.site.anchors {
+            command.env("IRIS_TIER0_STORAGE_PATH", anchors);
+        }
+    }
+
+    fn drain(&self, options: &[&str]) -> Result<(), String> {
+        let mut drain = Command::new(bed::command());
+        self.prepare(&mut drain);
+        drain.env_remove("LD_PRELOAD");
+        bed::drained(drain, options)
+    }
+
+    /// Runs a program that knows nothing of Iris on the mount.
+    fn through(&self, program: &str, args: &[&Path]) -> Result<(), String> {
+        let mut command = Command::new(program);
+        self.prepare(&mut command);
+        let out = command.args(args).output().expect("the program runs");
+        if out.status.success() {
+            return Ok(());
+        }
+        Err(format!("{program} {args:?}: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)))
+    }
+
     fn start(&mut self, index: usize) -> Result<(), String> {
         let mut command = Command::new(&self.drivers.0[index % 2]);
-        match self.way {
-            Way::Native => bed::clear(&mut command),
-            Way::Preload(library) => {
-                bed::clear(&mut command);
-                command.env("LD_PRELOAD", library).env("MODEL_DIR", &self.site.real);
-            }
-            Way::Iris(library) | Way::Stored(library) => {
-                self.setting().apply(&mut command, &self.site.mounted, &self.pool);
-                command.env("LD_PRELOAD", library);
-            }
+        self.prepare(&mut command);
+        if let Way::Preload(library) = self.way {
+            command.env("LD_PRELOAD", library).env("MODEL_DIR", &self.site.real);
         }
         command
             .arg(&self.socket)
@@ -318,8 +362,8 @@ impl World<'_> {
             answers.extend((0..19).map(|_| String::new()));
         }
         if drained
-            && matches!(self.way, Way::Iris(_) | Way::Stored(_))
-            && let Err(e) = self.setting().drain(&self.site.mounted, &self.pool)
+            && self.way.is_iris()
+            && let Err(e) = self.drain(&[])
         {
             answers.push(e);
         }
@@ -329,17 +373,20 @@ impl World<'_> {
 impl World<'_> {
     /// The directory that holds what is left; of a store, a copy of what it holds.
     fn left(&self) -> Result<PathBuf, String> {
-        let Way::Stored(library) = self.way else { return Ok(self.site.real.clone()) };
-        self.setting().release(&self.site.mounted, &self.pool)?;
-        let copy = self.site.named.with_file_name("copy");
-        let mut cp = Command::new("cp");
-        self.setting().apply(&mut cp, &self.site.mounted, &self.pool);
-        cp.env("LD_PRELOAD", library).args(["-a", "--sparse=always"]).arg(&self.site.named).arg(&copy);
-        let out = cp.output().expect("cp runs");
-        if out.status.success() {
-            return Ok(copy);
+        if !self.site.stored {
+            return Ok(self.site.real.clone());
         }
-        Err(format!("copying what is left: {}: {}", out.status, String::from_utf8_lossy(&out.stderr)))
+        self.drain(&["--release"])?;
+        let copy = self.site.named.with_file_name("copy");
+        self.through("cp", &[Path::new("-a"), Path::new("--sparse=always"), &self.site.named, &copy])?;
+        if self.site.anchors.is_some() {
+            // The server has many scripts before it.
+            self.through(
+                "find",
+                &[&self.site.named, Path::new("-mindepth"), Path::new("1"), Path::new("-delete")],
+            )?;
+        }
+        Ok(copy)
     }
 }
 
@@ -358,19 +405,27 @@ fn prepare(folder: &Path, initial: u64) -> std::io::Result<()> {
     Ok(())
 }
 
+/// What the driver calls the files after its own: no mount has them.
+fn prepare_outside(folder: &Path) -> std::io::Result<()> {
+    std::fs::create_dir(folder)?;
+    std::fs::write(folder.join("o0"), [b'o'; 5000])?;
+    std::fs::write(folder.join("o1"), "")
+}
+
 /// Runs a script.
 pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
     bed::adopt_orphans();
     let place = bed::folder("model");
-    let pool = match way {
-        Way::Iris(_) | Way::Stored(_) => Some(bed::pool_folder("model-pool")),
-        _ => None,
-    };
+    let pool = way.is_iris().then(|| bed::pool_folder("model-pool"));
     let site = match way {
         Way::Stored(_) => Site::stored(place.path()),
+        Way::Virtual(_) => Site::prefix(place.path()),
+        Way::Server(_, address) => Site::server(place.path(), address),
         _ => Site::plain(place.path()),
     };
     prepare(&site.real, script.setup.initial).expect("the directory can be made");
+    let outside = place.path().join("outside");
+    prepare_outside(&outside).expect("a folder outside");
     let socket = place.path().join("socket");
     let listener = UnixListener::bind(&socket).expect("a socket");
     let pool_path = pool.as_ref().map(|p| p.path().to_path_buf()).unwrap_or_default();
@@ -387,6 +442,12 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
         killed: false,
     };
     let mut answers = Vec::new();
+    if world.site.anchors.is_some() {
+        let from = world.site.real.join(".");
+        if let Err(e) = world.through("cp", &[Path::new("-a"), &from, &world.site.named]) {
+            answers.push(e);
+        }
+    }
     for index in 0..script.setup.processes {
         if let Err(e) = world.start(index) {
             answers.push(e);
@@ -402,7 +463,10 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
         answers.push(e);
         world.site.real.clone()
     });
-    Outcome { answers, tree: tree::read(&left).expect("the directory can be read") }
+    let mut tree = tree::read(&left).expect("the directory can be read");
+    let beside = tree::read(&outside).expect("the folder outside can be read");
+    tree.extend(beside.into_iter().map(|(name, leaf)| (format!("outside/{name}"), leaf)));
+    Outcome { answers, tree }
 }
 
 /// Says how two outcomes of one script differ, or nothing.

@@ -41,13 +41,13 @@ pub struct Effort {
 }
 
 impl Effort {
-    /// A seeded slice, or what `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for.
-    pub fn from_environment() -> Effort {
+    /// A seeded slice of so many seconds, or what `IRIS_MODEL_CASES`, `IRIS_MODEL_SECONDS` and `IRIS_MODEL_SEED` ask for.
+    pub fn from_environment(slice: u64) -> Effort {
         let seconds = bed::number("IRIS_MODEL_SECONDS");
         let cases = bed::number("IRIS_MODEL_CASES");
         Effort {
-            cases: cases.unwrap_or(if seconds.is_some() { u64::MAX } else { 250 }),
-            time: Duration::from_secs(seconds.unwrap_or(if cases.is_some() { u64::MAX } else { 25 })),
+            cases: cases.unwrap_or(if seconds.is_some() { u64::MAX } else { 10 * slice }),
+            time: Duration::from_secs(seconds.unwrap_or(if cases.is_some() { u64::MAX } else { slice })),
             seed: bed::number("IRIS_MODEL_SEED").unwrap_or(1),
             shrinking: Duration::from_secs(bed::number("IRIS_MODEL_SHRINK_SECONDS").unwrap_or(60)),
         }

@@ -132,6 +132,17 @@ fn descriptors() -> Weighted {
     vec![(4, op("dup", vec![slot(), slot(), upto(8)])), (3, op("close", vec![slot()]))]
 }
 
+/// What a number stands for changes, and who uses it.
+fn numbers() -> Weighted {
+    // From the sixth on they lie outside.
+    let any = || prop_oneof![4 => Just(0i64), 3 => Just(1i64), 1 => 2..6i64, 4 => 6..8i64].boxed();
+    vec![
+        (6, op("reopen", vec![slot(), any(), flags(), upto(8)])),
+        (3, op("dup", vec![slot(), slot(), upto(8)])),
+        (4, op("thread", vec![upto(2)])),
+    ]
+}
+
 fn processes() -> Weighted {
     vec![(4, op("fork", vec![])), (2, op("exec", vec![])), (3, op("exit", vec![upto(5)]))]
 }
@@ -192,11 +203,12 @@ fn profile(parts: &[Weighted], min: usize, max: usize) -> BoxedStrategy<Vec<Op>>
 }
 
 fn ops() -> BoxedStrategy<Vec<Op>> {
-    let all = [requests(), changes(), names(), descriptors(), processes(), moves(), streams()];
+    let all = [requests(), changes(), names(), descriptors(), numbers(), processes(), moves(), streams()];
     prop_oneof![
         4 => profile(&[requests(), changes()], 4, 60),
         3 => profile(&[requests(), names(), changes()], 4, 50),
         3 => profile(&[requests(), descriptors(), processes()], 4, 50),
+        3 => profile(&[requests(), numbers(), changes()], 4, 50),
         2 => profile(&[requests(), moves(), changes()], 4, 50),
         3 => profile(&[streams(), changes()], 4, 50),
         2 => profile(&[streams(), requests(), processes()], 4, 50),
