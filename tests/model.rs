@@ -90,7 +90,8 @@ fn random_scripts_agree_with_the_kernel_on_a_prefix() {
 
 #[test]
 fn random_scripts_agree_with_the_kernel_on_a_server() {
-    let server = Servers::up(&[]);
+    // What is sent of far places is kept in memory there.
+    let server = Servers::up(&["--maxmemory", "1gb"]);
     let address = format!("redis+unix://{}", server.var("REDIS_SOCKET"));
     agree_with_the_kernel(&Way::Server(bed::library(), address), 8);
 }

@@ -554,8 +554,21 @@ pub unsafe fn readv(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
     if is_refused(iov, at) {
         return Answer::Kernel;
     }
+    let one = |buf: *mut u8, len: usize, at: Option<u64>, first: bool| {
+        // SAFETY: by this function's contract.
+        match unsafe { read(fd, buf, len, at) } {
+            // What others had staged when the first piece was read may be home by now.
+            Answer::Kernel if !first => {
+                // SAFETY: as above.
+                answer(unsafe {
+                    at.map_or_else(|| sys::read(fd, buf, len), |at| sys::pread(fd, buf, len, at))
+                })
+            }
+            answer => answer,
+        }
+    };
     // SAFETY: by this function's contract.
-    unsafe { pieces(iov, at, |buf, len, at| read(fd, buf, len, at)) }
+    unsafe { pieces(iov, at, one) }
 }
 
 /// Whether the kernel refuses the whole call, whatever its pieces do one by one: a length that is none, or an end
@@ -639,20 +652,19 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
 unsafe fn pieces(
     iov: &[libc::iovec],
     at: Option<u64>,
-    one: impl Fn(*mut u8, usize, Option<u64>) -> Answer,
+    one: impl Fn(*mut u8, usize, Option<u64>, bool) -> Answer,
 ) -> Answer {
     let mut done = 0usize;
     for v in iov.iter().filter(|v| v.iov_len > 0) {
-        match one(v.iov_base.cast(), v.iov_len, at.map(|a| a + done as u64)) {
+        match one(v.iov_base.cast(), v.iov_len, at.map(|a| a + done as u64), done == 0) {
             Answer::Done(n) => {
                 done += n as usize;
                 if (n as usize) < v.iov_len {
                     break;
                 }
             }
-            // Only the first piece can find the kernel in charge, unless another thread changes the mode in
-            // between; then what was read so far is a short read.
             other if done == 0 => return other,
+            // What was read so far is a short read, as natively.
             _ => break,
         }
     }
