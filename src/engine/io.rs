@@ -353,8 +353,7 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
     let far = file.resident().is_some();
     let wants = far || file.is_staged() || caching && file.may_read_ahead();
     if !wants {
-        // SAFETY: by this function's contract.
-        return unsafe { read_kernels(state, fd, buf, len, at) };
+        return Answer::Kernel;
     }
     let direct = state.flags & libc::O_DIRECT != 0;
     if direct {
@@ -384,28 +383,12 @@ unsafe fn read_cold(mut state: Held, fd: i32, buf: *mut u8, len: usize, at: Opti
         Ok(Some(n)) => Ok(n),
         // SAFETY: by this function's contract.
         Ok(None) if far => unsafe { file.base_read(fd, offset, buf, len) },
-        // SAFETY: by this function's contract.
-        Ok(None) => return unsafe { read_kernels(state, fd, buf, len, at) },
+        Ok(None) => return Answer::Kernel,
         Err(e) => Err(e),
     };
     if let (Ok(n), None) = (read, at) {
         let _ = sys::seek_to(fd, offset + n as u64);
     }
-    answer(read)
-}
-
-/// A read of a regular file of which the kernel knows bytes and offset. At the offset while the description is held: were
-/// the number given another one before the kernel reads, that one's offset need not be the kernel's.
-///
-/// # Safety
-/// As [`read`].
-unsafe fn read_kernels(state: Held, fd: i32, buf: *mut u8, len: usize, at: Option<u64>) -> Answer {
-    if at.is_some() {
-        return Answer::Kernel;
-    }
-    // SAFETY: by this function's contract.
-    let read = unsafe { sys::read(fd, buf, len) };
-    drop(state);
     answer(read)
 }
 
