@@ -6,6 +6,7 @@
 //! Linux keeps descriptors, and whose record locks they are, by table of descriptors; threads share one until they ask
 //! not to.
 
+use crate::log;
 use crate::own_thread::{STACK, hide, is_ours, with_signals_blocked};
 use crate::sys;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,6 +46,8 @@ fn run<T: Send>(work: impl FnOnce() -> T + Send) -> T {
             if sys::own_descriptors().is_ok()
                 && let Some(work) = work.take()
             {
+                // What is logged must not go into a file that is open here as 2.
+                log::apart();
                 *result = Some(work());
             }
         };
