@@ -6,6 +6,7 @@ pub mod homes;
 use crate::config::Config;
 use crate::engine::homes as engine_homes;
 use crate::engine::state::settings;
+use crate::file::spill::{place, recover};
 use crate::file::{ByName, by_number, discard as give_up, settle_by_name};
 use crate::home::{self, Home, recovery::Left};
 use crate::sys;
@@ -21,8 +22,10 @@ use std::sync::atomic::Ordering;
 pub struct StagedFile {
     /// Name under which it was opened; empty when unknown.
     pub path: PathBuf,
-    /// Bytes staged.
+    /// Bytes staged in Tier 0.
     pub bytes: u64,
+    /// Bytes spilled to a store.
+    pub spilled: u64,
     /// Age of the oldest staged byte in milliseconds.
     pub age_ms: u64,
     /// Process that staged last; 0 when unknown.
@@ -95,6 +98,8 @@ pub enum Outcome {
     },
     /// The journal does not pass its checks; nothing of it is used.
     Damaged,
+    /// The file was written after what a lost Tier 0 had spilled of it, which is not put over it.
+    Newer,
 }
 
 /// Draining, file by file.
@@ -126,8 +131,10 @@ fn path_of(bytes: Vec<u8>) -> PathBuf {
 /// Numbers of the slots with staged bytes.
 fn staged(pool: &Pool) -> impl Iterator<Item = u32> + '_ {
     (0..pool.slots().len() as u32).filter(|&n| {
-        pool.keys()[n as usize].dev.load(Ordering::Acquire) != 0
-            && pool.slots()[n as usize].commit.load(Ordering::Acquire) != 0
+        pool.keys()[n as usize].dev.load(Ordering::Acquire) != 0 && {
+            let slot = &pool.slots()[n as usize];
+            slot.commit.load(Ordering::Acquire) != 0 || slot.spill_tried.load(Ordering::Acquire) != 0
+        }
     })
 }
 
@@ -142,7 +149,16 @@ fn look(pool: &Pool, number: u32) -> StagedFile {
     StagedFile {
         // Without the lock: a name that is being written this moment may show cut.
         path: path_of(pool.name(number)),
-        bytes: slot.staged_bytes.load(Ordering::Acquire),
+        bytes: if slot.commit.load(Ordering::Acquire) == 0 {
+            0
+        } else {
+            slot.staged_bytes.load(Ordering::Acquire)
+        },
+        spilled: if slot.spilled.load(Ordering::Acquire) == 0 {
+            0
+        } else {
+            slot.spill_bytes.load(Ordering::Acquire)
+        },
         age_ms: sys::boot_ms().saturating_sub(slot.since_ms.load(Ordering::Acquire)),
         writer: pid,
         writer_alive: alive,
@@ -219,7 +235,27 @@ pub fn obstacle(config: &Config) -> Option<PoolError> {
 /// Settles every staged file whose last writer is dead, or only those below one of `paths`. With `all`, also
 /// those that a living process has open, which is right but may slow it down. With `discard`, bytes whose file
 /// is gone or whose journal is damaged are given up.
+/// Then also what a Tier 0 that is gone has left in the stores of mounts.
+///
+/// # Errors
+/// Where Tier 0 cannot be used.
 pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Result<DrainReport, PoolError> {
+    let mut report = drain_tier0(config, paths, all, discard)?;
+    let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
+    drain_stores(config, &wanted, discard, &mut report)?;
+    Ok(report)
+}
+
+/// As [`drain`], without looking for what a Tier 0 that is gone has left: no store is asked for all its keys.
+///
+/// # Errors
+/// Where Tier 0 cannot be used.
+pub fn drain_tier0(
+    config: &Config,
+    paths: &[PathBuf],
+    all: bool,
+    discard: bool,
+) -> Result<DrainReport, PoolError> {
     let mut report = DrainReport::default();
     let homes = homes_of(config);
     let wanted = |path: &Path| paths.is_empty() || paths.iter().any(|p| path.starts_with(p));
@@ -234,6 +270,46 @@ pub fn drain(config: &Config, paths: &[PathBuf], all: bool, discard: bool) -> Re
         }
     }
     Ok(report)
+}
+
+/// Takes home what lies in the stores of mounts for files whose Tier 0 was lost, and deletes there what nobody needs.
+fn drain_stores(
+    config: &Config,
+    wanted: &dyn Fn(&Path) -> bool,
+    discard: bool,
+    report: &mut DrainReport,
+) -> Result<(), PoolError> {
+    let mut seen = Vec::new();
+    for store in config.mounts.iter().filter_map(|m| m.store) {
+        if seen.contains(&store) {
+            continue;
+        }
+        seen.push(store);
+        let pool = pool_for_homes(config)?;
+        let wanted = |name: &[u8]| wanted(&path_of(name.to_vec()));
+        let elsewhere = |id| by_number(places(config, Path::new("/")), id);
+        let found = place::of(store).and_then(|place| recover(pool, place, discard, &wanted, &elsewhere));
+        match found {
+            Err(e) => report.files.push((PathBuf::from(store.to_string()), Outcome::Failed { errno: e.0 })),
+            Ok(found) => report.files.extend(
+                found.into_iter().filter_map(|(name, outcome)| Some((path_of(name), told(outcome)?))),
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// What became of one file, if there was anything to do.
+fn told(outcome: ByName) -> Option<Outcome> {
+    Some(match outcome {
+        ByName::Empty => return None,
+        ByName::Settled(bytes) => Outcome::Settled { bytes },
+        ByName::Removed(bytes) => Outcome::Removed { bytes },
+        ByName::Gone => Outcome::Gone,
+        ByName::Failed(e) => Outcome::Failed { errno: e.0 },
+        ByName::Damaged => Outcome::Damaged,
+        ByName::Newer => Outcome::Newer,
+    })
 }
 
 /// The homes of the configuration's mounts.
@@ -303,14 +379,7 @@ fn drain_pool(
         let id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
         let elsewhere = |id| by_number(places(config, &file.path), id);
         let (name, outcome) = settle_by_name(pool, number, &elsewhere);
-        let outcome = match outcome {
-            ByName::Empty => continue,
-            ByName::Settled(bytes) => Outcome::Settled { bytes },
-            ByName::Removed(bytes) => Outcome::Removed { bytes },
-            ByName::Gone => Outcome::Gone,
-            ByName::Failed(e) => Outcome::Failed { errno: e.0 },
-            ByName::Damaged => Outcome::Damaged,
-        };
+        let Some(outcome) = told(outcome) else { continue };
         let lost = matches!(outcome, Outcome::Gone | Outcome::Damaged);
         let outcome =
             if lost && discard { Outcome::Discarded { bytes: give_up(pool, number, id) } } else { outcome };

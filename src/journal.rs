@@ -97,10 +97,10 @@ impl<'p> Journal<'p> {
         Position::unpack(self.slot.commit.load(Acquire))
     }
 
-    /// Whether anything is staged.
+    /// Whether nothing is staged, in the blocks or in a store.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.slot.commit.load(Acquire) == 0
+        self.slot.commit.load(Acquire) == 0 && self.slot.spilled.load(Acquire) == 0
     }
 
     /// Appends `len` bytes that belong at `offset` of the file; all of them or none.

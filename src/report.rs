@@ -43,10 +43,14 @@ pub enum Bypass {
     Exiting,
     /// Wide-character stdio, which glibc cannot run on a cookie stream.
     WideStdio,
+    /// The store beside the directory has failed, a moment ago or now: bytes go to the directory.
+    StoreDown,
+    /// That store is full.
+    StoreFull,
 }
 
 /// All reasons, in the order of their numbers.
-pub const REASONS: [(Bypass, &str); 16] = [
+pub const REASONS: [(Bypass, &str); 18] = [
     (Bypass::Large, "large"),
     (Bypass::NotRegular, "not_regular"),
     (Bypass::Outside, "outside"),
@@ -63,6 +67,8 @@ pub const REASONS: [(Bypass, &str); 16] = [
     (Bypass::NoGain, "no_gain"),
     (Bypass::Exiting, "exiting"),
     (Bypass::WideStdio, "wide_stdio"),
+    (Bypass::StoreDown, "store_down"),
+    (Bypass::StoreFull, "store_full"),
 ];
 
 static BYPASSED: [AtomicU64; REASONS.len()] = [const { AtomicU64::new(0) }; REASONS.len()];
@@ -93,9 +99,13 @@ pub enum Count {
     FlushErrors,
     /// Requests of MPI-IO that went past the MPI library.
     MpiDirect,
+    /// Bytes that left Tier 0 for a store.
+    SpilledBytes,
+    /// Pieces that reads fetched from what was spilled.
+    FarReads,
 }
 
-const COUNTS: [&str; 11] = [
+const COUNTS: [&str; 13] = [
     "opened",
     "staged_writes",
     "staged_bytes",
@@ -107,6 +117,8 @@ const COUNTS: [&str; 11] = [
     "flush_bytes",
     "flush_errors",
     "mpi_direct",
+    "spilled_bytes",
+    "far_reads",
 ];
 
 static COUNTED: [AtomicU64; COUNTS.len()] = [const { AtomicU64::new(0) }; COUNTS.len()];

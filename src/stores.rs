@@ -2,9 +2,15 @@
 //! libraries of their own, beside libiris.so or in the folder that `IRIS_STORES` names, and are loaded when a mount
 //! first needs them (linking the S3 SDK in would add 1.5 ms to the start of every process).
 
+pub mod opened;
+
+use crate::config::Home;
 use crate::log;
 use crate::own_thread;
+use crate::sys;
 use iris_store::{Address, ENTRY, Entry, Host, Kind, Plugin, STAMP, Store, StoreError};
+use iris_store_embedded::{Descriptors, Embedded, Options};
+use opened::Opener;
 use std::ffi::{CStr, CString, c_char, c_void};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -52,6 +58,41 @@ pub fn open(address: &Address) -> Result<Arc<dyn Store>, StoreError> {
         .map_err(|e| StoreError::new(Kind::Invalid, &place, None, e.reason))?;
     (plugin.open)(address, HOST)
 }
+
+/// How the store is opened that a text of the configuration names.
+///
+/// # Errors
+/// What is wrong with it, in words that hold no secret.
+pub fn opener(home: &Home) -> Result<Opener, String> {
+    match (home.address()?, &home.directory) {
+        (Some((address, _)), _) => Ok(Box::new(move || open(&address))),
+        (None, Some(directory)) => {
+            let (place, directory) = (home.to_string(), directory.clone());
+            let open = embedded(place.clone(), directory.clone());
+            Ok(Box::new(move || match rustix::fs::mkdir(&directory, rustix::fs::Mode::RWXU) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => open(),
+                Err(e) => {
+                    Err(StoreError::new(Kind::Invalid, &place, None, format!("making its directory: {e}")))
+                }
+            }))
+        }
+        (None, None) => Err(format!("{home}: no store")),
+    }
+}
+
+/// The embedded store in a directory.
+pub fn embedded(place: String, directory: PathBuf) -> Opener {
+    Box::new(move || -> Result<Arc<dyn Store>, StoreError> {
+        let mut options = Options::new(&directory);
+        if sys::descriptor_limit() < FEW {
+            options.descriptors = Descriptors::None;
+        }
+        Ok(Arc::new(Embedded::open(&options, place.clone())?))
+    })
+}
+
+/// Descriptors that a process must be allowed for the embedded store to keep some open.
+const FEW: u64 = 1024;
 
 /// Loads a store's library, or finds it loaded.
 fn load(library: &str) -> Result<&'static Plugin, String> {

@@ -538,6 +538,16 @@ pub fn uid() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
+/// 64 random bits, never 0.
+pub fn random() -> u64 {
+    let mut bytes = [0u8; 8];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(8) => u64::from_le_bytes(bytes).max(1),
+        // No entropy in a system that runs programs: time and process tell pools apart on one node.
+        _ => (monotonic_ns().rotate_left(32) ^ u64::from(pid()) << 20 ^ u64::from(tid())).max(1),
+    }
+}
+
 /// Milliseconds since boot, suspended time included: the clock of process start times and of staged ages.
 pub fn boot_ms() -> u64 {
     let t = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);

@@ -292,7 +292,7 @@ fn an_unknown_key_names_file_line_and_the_nearest() {
     }
     let file = p.file("[mount.data]\ncolour = 'red'\n");
     let m = message(&[("IRIS_CONFIG", &file)]);
-    assert!(m.contains("valid here: threshold, consistency, settle, mapper"), "{m}");
+    assert!(m.contains("valid here: threshold, consistency, settle, mapper, store, spill"), "{m}");
 }
 
 #[test]
@@ -307,7 +307,7 @@ fn a_bad_value_says_what_would_be_right() {
     let p = Place::new(&["data"]);
     for (text, line, words) in [
         ("threshold = \"64Kb ytes\"\n", 1, "a size is a whole number and a unit"),
-        ("threshold = 1.5\n", 1, "a size is needed"),
+        ("threshold = 1.5\n", 1, "a size or auto is needed"),
         ("\nconsistency = 'posx'\n", 2, "did you mean posix?"),
         ("settle = true\n", 1, "close, background or drain is needed"),
         ("[tier0]\nflush_after_ms = 0\n", 2, "1 to 86400000"),

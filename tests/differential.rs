@@ -42,6 +42,7 @@ const BESIDE: &[Variant] = &[
         )
         .virtually()
     },
+    mounts("hybrid-1ms", pair::HYBRID),
 ];
 
 const fn mounts(name: &'static str, env: &'static [(&'static str, &'static str)]) -> Variant {
@@ -87,7 +88,7 @@ programs! {
     other_doors = together("other_doors");
     special_open = alone("special_open");
     errors = Program { near: true, ..together("errors") };
-    rights = Program { plain: true, ..together("rights") };
+    rights = Program { plain: true, others: true, ..together("rights") };
     bad_buffers = alone("bad_buffers");
     stdio_modes = alone("stdio_modes");
     stdio_text = alone("stdio_text");

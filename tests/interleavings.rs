@@ -54,6 +54,7 @@ mod tier0 {
             pub base_size: AtomicU64,
             pub since_ms: AtomicU64,
             pub records: AtomicU64,
+            pub spilled: AtomicU64,
         }
         #[derive(Default)]
         pub struct Block {

@@ -110,6 +110,18 @@ fn a_killed_writer_loses_nothing_on_a_prefix() {
 }
 
 #[test]
+fn a_killed_writer_loses_nothing_with_a_store_beside() {
+    let bench = Bench { kind: Site::hybrid, ..Bench::new(Some(bed::library()), true) };
+    writers(&bench, kills() * 2 / 3).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
+fn a_killed_process_leaves_the_others_a_legal_order_with_a_store_beside() {
+    let bench = Bench { kind: Site::hybrid, ..Bench::new(Some(bed::library()), true) };
+    contests(&bench, kills() / 3).unwrap_or_else(|e| panic!("{e}"));
+}
+
+#[test]
 fn a_killed_process_leaves_the_others_a_legal_order() {
     let bench = Bench::new(Some(bed::library()), true);
     contests(&bench, kills() / 3).unwrap_or_else(|e| panic!("{e}"));

@@ -60,6 +60,11 @@ fn regressions_stay_fixed_on_a_prefix() {
     stay_fixed(&Way::Virtual(bed::library()));
 }
 
+#[test]
+fn regressions_stay_fixed_with_a_store_beside() {
+    stay_fixed(&Way::Hybrid(bed::library()));
+}
+
 fn stay_fixed(way: &Way) {
     let drivers = Drivers::build();
     if let Some(path) = std::env::var_os("IRIS_MODEL_SCRIPT") {
@@ -94,6 +99,11 @@ fn random_scripts_agree_with_the_kernel_on_a_server() {
     let server = Servers::up(&["--maxmemory", "1gb"]);
     let address = format!("redis+unix://{}", server.var("REDIS_SOCKET"));
     agree_with_the_kernel(&Way::Server(bed::library(), address), 8);
+}
+
+#[test]
+fn random_scripts_agree_with_the_kernel_with_a_store_beside() {
+    agree_with_the_kernel(&Way::Hybrid(bed::library()), 10);
 }
 
 fn agree_with_the_kernel(way: &Way, slice: u64) {

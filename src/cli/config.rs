@@ -41,16 +41,20 @@ fn as_json(config: &Config) -> String {
             json!({
                 "directory": String::from_utf8_lossy(&m.root),
                 "home": m.home.as_ref().map(ToString::to_string),
-                "threshold": m.threshold,
+                "threshold": super::tier0::threshold(m.threshold),
                 "consistency": m.consistency.name(),
                 "settle": m.settle.name(),
                 "mapper": m.mapper,
+                "store": m.store.map(ToString::to_string),
+                "spill": m.spill.name(),
                 "from": {
                     "mount": config.origin(from.mount),
                     "threshold": config.origin(from.threshold),
                     "consistency": config.origin(from.consistency),
                     "settle": config.origin(from.settle),
                     "mapper": config.origin(from.mapper),
+                    "store": config.origin(from.store),
+                    "spill": config.origin(from.spill),
                 },
             })
         })

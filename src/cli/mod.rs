@@ -65,6 +65,9 @@ enum Subcommands {
     /// Measure what placement costs and gains on this machine and its stores
     #[command(long_about = BENCH, after_long_help = BENCH_MORE)]
     Bench(bench::BenchArgs),
+    /// Carry out the requests of traces on a file; `iris bench` starts this
+    #[command(hide = true)]
+    Replay(bench::replay::ReplayArgs),
     /// Print shell completions
     #[command(
         after_long_help = "Example:\n  iris completions bash > ~/.local/share/bash-completion/completions/iris"
@@ -148,14 +151,16 @@ const FSCK_MORE: &str = "Examples:\n  \
 
 const BENCH: &str = "Measure what placement costs and gains on this machine and its stores.\n\n\
     Mapping alone; files on objects, every mapper against one object a file; objects in files, every container mapper \
-    against a file an object; and traces. Every byte is compared. Nothing is kept: a folder in --dir, and objects whose \
+    against a file an object; traces; placement on a directory, a store and both; and a workflow of two programs, by \
+    copying and in place. Every byte is compared. Nothing is kept: a folder in --dir, and objects whose \
     keys begin with iris-bench:, are made and removed.";
 
 const BENCH_MORE: &str = "Examples:\n  \
     iris bench mapping\n  \
     iris bench files --store redis+unix:///run/redis.sock --plots plots\n  \
     iris bench objects --dir /scratch --size 1GiB\n  \
-    iris bench traces --trace run1.csv --trace run2.csv --json\n\n\
+    iris bench traces --trace run1.csv --trace run2.csv --json\n  \
+    iris bench placement workflow --directory /pfs --store redis+unix:///run/redis.sock\n\n\
     Exit codes: 0; 1 something could not be measured, or a byte was wrong; 2 the options are wrong.";
 
 /// Runs the command line.
@@ -170,6 +175,7 @@ pub fn main() -> ExitCode {
         Subcommands::Crawl(args) => crawl::main(args),
         Subcommands::Fsck(args) => fsck::main(args),
         Subcommands::Bench(args) => bench::main(args),
+        Subcommands::Replay(args) => bench::replay::main(args),
         Subcommands::Completions(args) => pages::completions(args),
         Subcommands::Man(args) => pages::man(args),
     };

@@ -5,7 +5,7 @@ use super::say::{self, Failure};
 use super::settings::Settings;
 use clap::Args;
 use iris::admin::{self, DrainReport, Outcome, Released, StagedFile, Status};
-use iris::config::{Config, show_size};
+use iris::config::{AUTO, Config, show_threshold};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -67,7 +67,7 @@ fn status_json(config: &Config, status: &Status) -> String {
         .map(|m| {
             let root = Path::new(OsStr::from_bytes(m.directory()));
             let (files, bytes) = below(status, root);
-            json!({"directory": String::from_utf8_lossy(&m.root), "threshold": m.threshold,
+            json!({"directory": String::from_utf8_lossy(&m.root), "threshold": threshold(m.threshold),
                    "consistency": m.consistency.name(), "settle": m.settle.name(),
                    "staged_files": files, "staged_bytes": bytes})
         })
@@ -76,7 +76,7 @@ fn status_json(config: &Config, status: &Status) -> String {
         .files
         .iter()
         .map(|f| {
-            json!({"path": f.path.display().to_string(), "bytes": f.bytes, "age_ms": f.age_ms, "writer": f.writer,
+            json!({"path": f.path.display().to_string(), "bytes": f.bytes, "spilled": f.spilled, "age_ms": f.age_ms, "writer": f.writer,
                    "writer_alive": f.writer_alive, "error": f.error, "damaged": f.damaged})
         })
         .collect();
@@ -110,6 +110,11 @@ fn status_json(config: &Config, status: &Status) -> String {
     format!("{value:#}\n")
 }
 
+/// As a number of bytes, or "auto".
+pub fn threshold(bytes: u64) -> serde_json::Value {
+    if bytes == AUTO { json!("auto") } else { json!(bytes) }
+}
+
 fn total(status: &Status) -> u64 {
     status.files.iter().map(|f| f.bytes).sum()
 }
@@ -126,7 +131,7 @@ fn status_text(config: &Config, status: &Status) -> String {
             String::from_utf8_lossy(&mount.root),
             human(bytes),
             count(files),
-            show_size(mount.threshold),
+            show_threshold(mount.threshold),
             mount.consistency.name(),
             mount.settle.name()
         );
@@ -195,6 +200,9 @@ fn state(file: &StagedFile) -> String {
     if file.damaged {
         text.push_str(", DAMAGED");
     }
+    if file.spilled != 0 {
+        let _ = write!(text, ", {} more in its store", human(file.spilled));
+    }
     if file.error != 0 {
         let _ = write!(text, ", flush failed: {}", io::Error::from_raw_os_error(file.error));
     }
@@ -233,7 +241,7 @@ pub fn drain(args: &DrainArgs) -> Result<(String, ExitCode), Failure> {
         let absolute = std::fs::canonicalize(path).or_else(|_| std::path::absolute(path));
         paths.push(absolute.map_err(|e| Failure::new(2, format!("{}: {e}", path.display())))?);
     }
-    limits_are_errors();
+    failures_are_told(&config);
     let report =
         admin::drain(&config, &paths, args.all, args.discard).map_err(|e| Failure::new(1, e.to_string()))?;
     for path in &paths {
@@ -252,8 +260,11 @@ fn released(config: &Config) -> Result<Released, Failure> {
     admin::release(config).map_err(|e| Failure::new(1, e.to_string()))
 }
 
-/// Past RLIMIT_FSIZE a write shall fail, which can be told, rather than end the command by a signal.
-fn limits_are_errors() {
+/// Before staged bytes are taken home: what fails shall be told.
+fn failures_are_told(config: &Config) {
+    // Which store did not answer, and why, is more than an error number says.
+    iris::log::set_level(config.log.max(1));
+    // Past RLIMIT_FSIZE a write shall fail rather than end the command by a signal.
     // SAFETY: ignoring a signal installs no handler.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
@@ -271,6 +282,7 @@ fn drain_json(report: &DrainReport, released: &Released) -> String {
                 Outcome::Gone => ("gone", None, None),
                 Outcome::Failed { .. } => ("failed", None, None),
                 Outcome::Damaged => ("damaged", None, None),
+                Outcome::Newer => ("newer", None, None),
             };
             json!({"path": path.display().to_string(), "outcome": word, "bytes": bytes, "process": pid,
                    "do": problem(outcome)})
@@ -340,12 +352,17 @@ fn problem(outcome: &Outcome) -> Option<String> {
                 libc::EROFS => "make its file system writable",
                 libc::EACCES | libc::EPERM => "run it as the user who wrote the file, with the right to write it",
                 libc::EIO | libc::ESTALE | libc::ENOTCONN | libc::EHOSTDOWN | libc::ETIMEDOUT => {
-                    "see to its file system (is the server up?)"
+                    "see to its file system, and to the store beside it where there is one (is the server up?)"
                 }
                 _ => "remove the cause",
             };
             Some(format!("{what}; what is staged stays: {remedy}, then drain again"))
         }
+        Outcome::Newer => Some(
+            "it was written after what lies in the store for it, from a Tier 0 that is gone; that is not put over it: \
+             give it up with `iris drain --discard`"
+                .into(),
+        ),
         Outcome::Damaged => Some(
             "its journal does not pass its checks, so nothing of it is used: what was not flushed is lost. The file \
              holds what reached it before"
@@ -359,8 +376,8 @@ fn problem(outcome: &Outcome) -> Option<String> {
 pub fn after_run(config: &Config) -> (Vec<String>, bool) {
     let roots: Vec<PathBuf> =
         config.mounts.iter().map(|m| PathBuf::from(OsStr::from_bytes(m.directory()))).collect();
-    limits_are_errors();
-    match admin::drain(config, &roots, false, false) {
+    failures_are_told(config);
+    match admin::drain_tier0(config, &roots, false, false) {
         Err(error) => (vec![error.to_string()], true),
         Ok(report) => {
             let complaints = report
@@ -368,8 +385,10 @@ pub fn after_run(config: &Config) -> (Vec<String>, bool) {
                 .iter()
                 .filter_map(|(path, outcome)| Some(format!("{}: {}", name(path), problem(outcome)?)))
                 .collect();
-            let grave =
-                report.files.iter().any(|(_, o)| matches!(o, Outcome::Failed { .. } | Outcome::Damaged));
+            let grave = report
+                .files
+                .iter()
+                .any(|(_, o)| matches!(o, Outcome::Failed { .. } | Outcome::Damaged | Outcome::Newer));
             (complaints, grave)
         }
     }

@@ -100,6 +100,7 @@ impl Environment {
                 let is_path = name == super::MOUNT.as_bytes()
                     || name == super::CONFIG.as_bytes()
                     || name == b"IRIS_REPORT"
+                    || name == b"IRIS_STORE"
                     || name.ends_with(b"_PATH");
                 let new = paths.iter().rev().find(|(n, v)| n.as_bytes() == name && v.is_some());
                 let Some((_, Some(new))) = new.filter(|_| is_path && !value.is_empty()) else { return };

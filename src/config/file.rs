@@ -10,7 +10,8 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 /// The keys and tables that may stand at the top.
-const TOP: [&str; 8] = ["threshold", "consistency", "settle", "mapper", "report", "log", "tier0", "mount"];
+const TOP: [&str; 10] =
+    ["threshold", "consistency", "settle", "mapper", "store", "spill", "report", "log", "tier0", "mount"];
 
 /// Where the bytes of a mount live, a key of its table only.
 const HOME: &str = "home";

@@ -12,6 +12,10 @@ pub enum Id {
     Settle,
     /// `mapper`
     Mapper,
+    /// `store`
+    Store,
+    /// `spill`
+    Spill,
     /// `tier0.path`
     Tier0Path,
     /// `tier0.memory`
@@ -52,20 +56,20 @@ pub struct Key {
 impl Key {
     /// Whether the key may also stand in a `[mount."…"]` table and behind a directory in `IRIS_MOUNT`.
     pub fn is_per_mount(&self) -> bool {
-        matches!(self.id, Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper)
+        matches!(self.id, Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper | Id::Store | Id::Spill)
     }
 }
 
 /// Every key, in the order in which `iris config` shows them.
-pub static KEYS: [Key; 13] = [
+pub static KEYS: [Key; 15] = [
     Key {
         id: Id::Threshold,
         name: "threshold",
         variable: "IRIS_THRESHOLD",
         default: "64KiB",
-        values: "a size",
+        values: "a size or auto",
         meaning: "Writes shorter than this are staged in Tier 0; longer ones go straight to the file. 0 stages \
-                  nothing.",
+                  nothing; auto finds out what each size costs either way, and takes the cheaper one.",
     },
     Key {
         id: Id::Consistency,
@@ -94,6 +98,24 @@ pub static KEYS: [Key; 13] = [
         values: "a mapper and its options",
         meaning: "Which objects the files become that are made in a mount whose home is kv: or redis:. naive, \
                   balanced, write-optimized, read-optimized, auto, or one of IRIS_MAPPER_PATH; each file keeps its own.",
+    },
+    Key {
+        id: Id::Store,
+        name: "store",
+        variable: "IRIS_STORE",
+        default: "",
+        values: "kv:DIR, redis://… or s3://…",
+        meaning: "A store beside a mount that is a directory: what Tier 0 has no room for goes there first, and from \
+                  there to the directory when the file settles.",
+    },
+    Key {
+        id: Id::Spill,
+        name: "spill",
+        variable: "IRIS_SPILL",
+        default: "auto",
+        values: "auto or always",
+        meaning: "Where `store` is set: what leaves Tier 0 before its file settles. auto: short extents, where the \
+                  store was measured to take them faster than the directory. always: everything.",
     },
     Key {
         id: Id::Tier0Path,

@@ -3,7 +3,9 @@
 
 use super::error::{ConfigError, Site};
 use super::keys::{self, Id, KEYS, Key};
-use super::{Config, Consistency, Environment, Home, Mount, MountOrigins, Options, Origin, Settle};
+use super::{
+    Config, Consistency, Environment, Home, Mount, MountOrigins, Options, Origin, Scheme, Settle, Spill,
+};
 use super::{file, mounts, value};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -23,17 +25,21 @@ struct Wish {
     consistency: Option<(Consistency, Origin)>,
     settle: Option<(Settle, Origin)>,
     mapper: Option<(&'static str, Origin)>,
+    store: Option<(Option<&'static Home>, Origin)>,
+    spill: Option<(Spill, Origin)>,
 }
 
 impl Wish {
-    fn set(&mut self, key: &Key, text: &str, origin: Origin) -> Result<(), String> {
+    fn set(&mut self, key: &Key, text: &str, origin: Origin, from: Option<&Path>) -> Result<(), String> {
         match key.id {
-            Id::Threshold => self.threshold = Some((value::size(text)?, origin)),
+            Id::Threshold => self.threshold = Some((value::threshold(text)?, origin)),
             Id::Consistency => {
                 self.consistency = Some((value::choice(text, &Consistency::NAMES)?, origin));
             }
             Id::Settle => self.settle = Some((value::choice(text, &Settle::NAMES)?, origin)),
             Id::Mapper => self.mapper = Some((value::mapper(text)?, origin)),
+            Id::Store => self.store = Some((value::store(text, from)?, origin)),
+            Id::Spill => self.spill = Some((value::choice(text, &Spill::NAMES)?, origin)),
             _ => return Err(format!("{} is not a setting of a mount", key.name)),
         }
         Ok(())
@@ -46,6 +52,8 @@ impl Wish {
             consistency: self.consistency.or(other.consistency),
             settle: self.settle.or(other.settle),
             mapper: self.mapper.or(other.mapper),
+            store: self.store.or(other.store),
+            spill: self.spill.or(other.spill),
         }
     }
 }
@@ -152,12 +160,13 @@ impl Builder {
     ) -> Result<(), ConfigError> {
         let text = String::from_utf8_lossy(bytes);
         let origin = origin(site, key.variable);
-        let fail = |why| bad(site, key.name, &text, why);
+        let fail = |why| bad(site, key.name, &shown(key, &text), why);
         let config = &mut self.config;
         match key.id {
-            Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper => {
+            Id::Threshold | Id::Consistency | Id::Settle | Id::Mapper | Id::Store | Id::Spill => {
+                config.relative |= key.id == Id::Store && is_relative(&text);
                 let wish = if layer == Layer::File { &mut self.file } else { &mut self.environment };
-                return wish.set(key, &text, origin).map_err(fail);
+                return wish.set(key, &text, origin, folder(site)).map_err(fail);
             }
             Id::Tier0Memory => config.tier0.memory = value::size(&text).map_err(fail)?,
             Id::Tier0Storage => {
@@ -212,9 +221,11 @@ impl Builder {
         site: Site<'_>,
         layer: Layer,
     ) -> Result<(), ConfigError> {
+        self.config.relative |= key.id == Id::Store && is_relative(text);
         let draft = &mut self.drafts[mount];
         let wish = if layer == Layer::File { &mut draft.file } else { &mut draft.environment };
-        wish.set(key, text, origin(site, keys::MOUNT)).map_err(|why| bad(site, key.name, text, why))
+        wish.set(key, text, origin(site, keys::MOUNT), folder(site))
+            .map_err(|why| bad(site, key.name, &shown(key, text), why))
     }
 
     fn mount_entry(&mut self, text: &[u8], site: Site<'_>) -> Result<(), ConfigError> {
@@ -301,6 +312,8 @@ impl Builder {
             (Id::Consistency, all.consistency.map(|w| w.1)),
             (Id::Settle, all.settle.map(|w| w.1)),
             (Id::Mapper, all.mapper.map(|w| w.1)),
+            (Id::Store, all.store.map(|w| w.1)),
+            (Id::Spill, all.spill.map(|w| w.1)),
         ] {
             config.origins[id as usize] = origin.unwrap_or_default();
         }
@@ -310,8 +323,18 @@ impl Builder {
         drafts.sort_by(|a, b| directory(b).cmp(&directory(a)).then_with(|| a.root.cmp(&b.root)));
         for draft in drafts {
             let wish = draft.environment.or(environment).or(draft.file).or(file);
-            let Options { threshold, consistency, settle, mapper } = options(wish, base);
+            let Options { threshold, consistency, settle, mapper, store, spill } = options(wish, base);
             let (shadow, home) = draft.behind.unzip();
+            let is_directory = home.as_ref().is_none_or(|h: &Home| h.scheme == Scheme::File);
+            if !is_directory && draft.environment.store.or(draft.file.store).is_some_and(|(s, _)| s.is_some())
+            {
+                let why = format!(
+                    "mount {}: `store` is for mounts that are directories; the files of this one end in a store anyway",
+                    String::from_utf8_lossy(&draft.root)
+                );
+                return Err(ConfigError::Conflict { place: draft.place, why });
+            }
+            let store = store.filter(|_| is_directory);
             let shadow = shadow.flatten();
             config.mounts.push(Mount {
                 root: draft.root,
@@ -321,6 +344,8 @@ impl Builder {
                 consistency,
                 settle,
                 mapper,
+                store,
+                spill,
             });
             config.mount_origins.push(MountOrigins {
                 mount: draft.origin,
@@ -328,6 +353,8 @@ impl Builder {
                 consistency: wish.consistency.map(|w| w.1).unwrap_or_default(),
                 settle: wish.settle.map(|w| w.1).unwrap_or_default(),
                 mapper: wish.mapper.map(|w| w.1).unwrap_or_default(),
+                store: wish.store.map(|w| w.1).unwrap_or_default(),
+                spill: wish.spill.map(|w| w.1).unwrap_or_default(),
             });
         }
         Ok(config)
@@ -340,6 +367,26 @@ fn options(wish: Wish, base: Options) -> Options {
         consistency: wish.consistency.map_or(base.consistency, |w| w.0),
         settle: wish.settle.map_or(base.settle, |w| w.0),
         mapper: wish.mapper.map_or(base.mapper, |w| w.0),
+        store: wish.store.map_or(base.store, |w| w.0),
+        spill: wish.spill.map_or(base.spill, |w| w.0),
+    }
+}
+
+/// Whether a store is in a directory whose name depends on the working directory.
+fn is_relative(store: &str) -> bool {
+    store.trim().strip_prefix("kv:").is_some_and(|dir| !dir.starts_with('/'))
+}
+
+/// A value as an error may show it.
+fn shown(key: &Key, text: &str) -> String {
+    if key.id == Id::Store { super::home::hidden(text.as_bytes()) } else { text.to_owned() }
+}
+
+/// The folder that relative names of a file are meant from.
+fn folder(site: Site<'_>) -> Option<&Path> {
+    match site {
+        Site::File { path, .. } => path.parent(),
+        _ => None,
     }
 }
 

@@ -19,7 +19,7 @@ pub use error::{ConfigError, Place};
 pub use home::{Home, Scheme};
 pub use keys::{CONFIG, DISABLE, Id, KEYS, Key, LIBRARY, MOUNT, VARIABLES, by_name, by_variable, nearest};
 pub use show::{Row, default_file};
-pub use value::{show_size, size};
+pub use value::{show_size, show_threshold, size};
 
 use std::path::PathBuf;
 
@@ -47,6 +47,19 @@ pub enum Settle {
     Drain,
 }
 
+/// The threshold `auto`: larger than any size.
+pub const AUTO: u64 = u64::MAX;
+
+/// What leaves Tier 0 for the store of a mount, before its file settles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Spill {
+    /// Short extents, where the store was measured to take them faster than the directory (the default).
+    #[default]
+    Auto,
+    /// Everything.
+    Always,
+}
+
 /// One accelerated directory, or one prefix of names that a home stands behind.
 #[derive(Clone, Debug)]
 pub struct Mount {
@@ -56,7 +69,8 @@ pub struct Mount {
     pub shadow: Option<Vec<u8>>,
     /// Of a virtual mount, where its bytes live.
     pub home: Option<Home>,
-    /// Writes shorter than this many bytes are staged; longer ones go straight to the file.
+    /// Writes shorter than this many bytes are staged; longer ones go straight to the file. [`AUTO`]: by what either was
+    /// measured to cost.
     pub threshold: u64,
     /// Consistency of this mount.
     pub consistency: Consistency,
@@ -64,6 +78,10 @@ pub struct Mount {
     pub settle: Settle,
     /// The mapper of files that are made in it, where its home is a store.
     pub mapper: &'static str,
+    /// Where its home is a directory: the store that staged bytes are spilled to.
+    pub store: Option<&'static Home>,
+    /// What is spilled there.
+    pub spill: Spill,
 }
 
 impl Mount {
@@ -118,6 +136,10 @@ pub struct Options {
     pub settle: Settle,
     /// See [`Mount::mapper`].
     pub mapper: &'static str,
+    /// See [`Mount::store`].
+    pub store: Option<&'static Home>,
+    /// See [`Mount::spill`].
+    pub spill: Spill,
 }
 
 impl Default for Options {
@@ -127,6 +149,8 @@ impl Default for Options {
             consistency: Consistency::Posix,
             settle: Settle::Close,
             mapper: crate::home::layout::PLAIN,
+            store: None,
+            spill: Spill::Auto,
         }
     }
 }
@@ -158,6 +182,10 @@ pub struct MountOrigins {
     pub settle: Origin,
     /// Its mapper.
     pub mapper: Origin,
+    /// Its store.
+    pub store: Origin,
+    /// What is spilled.
+    pub spill: Origin,
 }
 
 /// All of it.

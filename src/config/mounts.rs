@@ -28,13 +28,16 @@ pub(super) struct Entry {
 pub(super) fn split(value: &[u8]) -> Vec<&[u8]> {
     let mut entries = Vec::new();
     let (mut start, mut at) = (0, 0);
-    // Where the home of PREFIX=HOME begins, if this entry is of that form so far: an `=` before any comma.
-    let (mut home, mut comma) = (None, false);
+    // Where the home of PREFIX=HOME begins, if this entry is of that form so far: an `=` before any comma; and where the
+    // last option does.
+    let (mut home, mut comma, mut option) = (None, false, 0);
     while at < value.len() {
         match value[at] {
             b'\\' => at += 1,
-            b',' => comma = true,
+            b',' => (comma, option) = (true, at + 1),
             b'=' if !comma && home.is_none() => home = Some(at + 1),
+            // An address as well.
+            b'=' if comma && value[option..at].trim_ascii() == b"store" => home = Some(at + 1),
             b':' if !value[at + 1..].starts_with(b"//")
                 && home.is_none_or(|home| {
                     !is_scheme(&value[home..at]) && value.get(at + 1).is_none_or(|b| *b == b'/')
@@ -318,6 +321,11 @@ mod tests {
         assert_eq!(parts("/v=s3://bucket/p,threshold=1k:/b"), ["/v=s3://bucket/p,threshold=1k", "/b"]);
         assert_eq!(parts("s3://bucket:/b"), ["s3://bucket", "/b"]);
         assert_eq!(parts("/v=kv:/s:/b"), ["/v=kv:/s", "/b"]);
+        assert_eq!(parts("/a,store=kv:/s:/b"), ["/a,store=kv:/s", "/b"]);
+        assert_eq!(
+            parts("/a,settle=drain,store=redis://h:6379/0,spill=always:/b"),
+            ["/a,settle=drain,store=redis://h:6379/0,spill=always", "/b"]
+        );
         assert_eq!(
             parts("/v=kv:s,threshold=1:/w=file:///d:/b"),
             ["/v=kv:s,threshold=1", "/w=file:///d", "/b"]

@@ -34,10 +34,12 @@ impl Config {
         let path =
             |p: &Option<std::path::PathBuf>| p.as_ref().map_or(String::new(), |p| p.display().to_string());
         match id {
-            Id::Threshold => value::show_size(self.defaults.threshold),
+            Id::Threshold => value::show_threshold(self.defaults.threshold),
             Id::Consistency => self.defaults.consistency.name().into(),
             Id::Settle => self.defaults.settle.name().into(),
             Id::Mapper => self.defaults.mapper.into(),
+            Id::Store => self.defaults.store.map_or(String::new(), ToString::to_string),
+            Id::Spill => self.defaults.spill.name().into(),
             Id::Tier0Path => path(&self.tier0.path),
             Id::Tier0Memory => value::show_size(self.tier0.memory),
             Id::Tier0StoragePath => path(&self.tier0.storage_path),
@@ -64,10 +66,12 @@ impl Config {
             let name = format!("mount.\"{}\"", String::from_utf8_lossy(&mount.root));
             for (key, text, origin) in [
                 ("", mount.home.as_ref().map_or("mounted".into(), |h| format!("mounted on {h}")), from.mount),
-                (".threshold", value::show_size(mount.threshold), from.threshold),
+                (".threshold", value::show_threshold(mount.threshold), from.threshold),
                 (".consistency", mount.consistency.name().into(), from.consistency),
                 (".settle", mount.settle.name().into(), from.settle),
                 (".mapper", mount.mapper.into(), from.mapper),
+                (".store", mount.store.map_or(String::new(), ToString::to_string), from.store),
+                (".spill", mount.spill.name().into(), from.spill),
             ] {
                 rows.push(Row { key: format!("{name}{key}"), value: text, origin: self.origin(origin) });
             }
@@ -95,6 +99,8 @@ impl Config {
                 Id::Tier0Path => self.tier0.path.as_deref().map(bytes),
                 Id::Tier0StoragePath => self.tier0.storage_path.as_deref().map(bytes),
                 Id::Report => self.report.as_deref().map(bytes),
+                // As it was given: what is shown hides passwords.
+                Id::Store => self.defaults.store.map(|home| home.text.clone()),
                 id => Some(self.text(id)).filter(|t| *t != plain.text(id)).map(String::into_bytes),
             };
             all.push((key.variable, value));
@@ -112,7 +118,7 @@ fn push_mount(out: &mut Vec<u8>, mount: &Mount, config: &Config) {
     }
     let d = &config.defaults;
     if mount.threshold != d.threshold {
-        out.extend_from_slice(format!(",threshold={}", value::show_size(mount.threshold)).as_bytes());
+        out.extend_from_slice(format!(",threshold={}", value::show_threshold(mount.threshold)).as_bytes());
     }
     if mount.consistency != d.consistency {
         out.extend_from_slice(format!(",consistency={}", mount.consistency.name()).as_bytes());
@@ -123,6 +129,15 @@ fn push_mount(out: &mut Vec<u8>, mount: &Mount, config: &Config) {
     if mount.mapper != d.mapper {
         out.extend_from_slice(b",mapper=");
         mounts::push_escaped(out, mount.mapper.as_bytes());
+    }
+    if mount.store != d.store {
+        out.extend_from_slice(b",store=");
+        if let Some(home) = mount.store {
+            mounts::push_escaped_home(out, &home.text);
+        }
+    }
+    if mount.spill != d.spill {
+        out.extend_from_slice(format!(",spill={}", mount.spill.name()).as_bytes());
     }
 }
 

@@ -1,7 +1,8 @@
 //! The text of values: sizes, choices, numbers. Owns their grammar both ways (parsing and showing); knows no
 //! keys.
 
-use super::{Consistency, Settle};
+use super::{AUTO, Consistency, Home, Scheme, Settle, Spill};
+use std::path::Path;
 
 /// Units of a size: binary ones by letter or IEC name, decimal ones by their SI name.
 const UNITS: [(&str, u64); 17] = [
@@ -45,6 +46,16 @@ pub fn size(text: &str) -> Result<u64, String> {
         .ok_or_else(|| "larger than any file can be (8EiB)".into())
 }
 
+/// A threshold: a size, or `auto`.
+pub fn threshold(text: &str) -> Result<u64, String> {
+    if text.trim().eq_ignore_ascii_case("auto") { Ok(AUTO) } else { size(text) }
+}
+
+/// A threshold as it could be written: the inverse of [`threshold`].
+pub fn show_threshold(bytes: u64) -> String {
+    if bytes == AUTO { "auto".into() } else { show_size(bytes) }
+}
+
 /// A size in its largest exact binary unit: the inverse of [`size`].
 pub fn show_size(bytes: u64) -> String {
     for (unit, shift) in [("PiB", 50), ("TiB", 40), ("GiB", 30), ("MiB", 20), ("KiB", 10)] {
@@ -83,6 +94,21 @@ pub fn mapper(text: &str) -> Result<&'static str, String> {
     Ok(if whole == plain { plain } else { Box::leak(whole.into_boxed_str()) })
 }
 
+/// A store beside a directory; none where the text is empty. A relative directory is meant from `from` (`None`: the
+/// working directory). It is kept for as long as the process lives.
+pub fn store(text: &str, from: Option<&Path>) -> Result<Option<&'static Home>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let home = Home::parse(text.as_bytes(), from)?;
+    if home.scheme == Scheme::File {
+        return Err("a directory is no store; a store is kv:DIR, redis://… or s3://bucket/prefix".into());
+    }
+    home.address()?;
+    Ok(Some(Box::leak(Box::new(home))))
+}
+
 /// Names of the log levels; the index is the level.
 pub const LEVELS: [&str; 5] = ["off", "error", "warn", "info", "debug"];
 
@@ -108,6 +134,16 @@ impl Settle {
     /// Every kind with its name.
     pub const NAMES: [(&'static str, Settle); 3] =
         [("close", Settle::Close), ("background", Settle::Background), ("drain", Settle::Drain)];
+
+    /// Its name in the configuration.
+    pub fn name(self) -> &'static str {
+        Self::NAMES[self as usize].0
+    }
+}
+
+impl Spill {
+    /// Every kind with its name.
+    pub const NAMES: [(&'static str, Spill); 2] = [("auto", Spill::Auto), ("always", Spill::Always)];
 
     /// Its name in the configuration.
     pub fn name(self) -> &'static str {

@@ -53,6 +53,18 @@ fn is_due(file: &File, bytes: u64) -> bool {
     bytes >= if file.is_scattered() { file.tier0_bytes() / 8 * 5 } else { ENOUGH }
 }
 
+/// Sees to a file that was just closed, and is to settle in the background.
+pub fn closed(file: &Arc<File>) {
+    if waits_for_home(file) && !file.queued.load(Ordering::Relaxed) {
+        enqueue(file);
+    }
+}
+
+/// Whether a file is closed, and the thread is to take home what was spilled of it.
+fn waits_for_home(file: &File) -> bool {
+    file.mount().settle == Settle::Background && file.is_spilled() && !file.has_descriptors()
+}
+
 #[cold]
 fn plenty(file: &Arc<File>) {
     let bytes = file.staged_bytes();
@@ -112,7 +124,7 @@ fn run() {
         // A process whose main thread has ended ends with its last thread, which must not be this one for long.
         if idle > IDLE_ROUNDS
             && let Some(queue) = QUEUE.lock()
-            && queue.iter().all(|f| f.staged_bytes() == 0)
+            && queue.iter().all(|f| f.staged_bytes() == 0 && !waits_for_home(f))
         {
             queue.iter().for_each(|f| f.queued.store(false, Ordering::Release));
             let mut queue = queue;
@@ -121,7 +133,7 @@ fn run() {
             drop(queue);
             // A writer that found its file on the list just before is not lost: its store is visible by now.
             crate::sys::nap(1000);
-            files.iter().filter(|f| f.staged_bytes() > 0).for_each(enqueue);
+            files.iter().filter(|f| f.staged_bytes() > 0 || waits_for_home(f)).for_each(enqueue);
             files.into_iter().filter(|f| !f.has_descriptors()).for_each(|f| engine.forget(f));
             return;
         }
@@ -136,7 +148,17 @@ fn round(engine: &Engine) -> bool {
         let bytes = file.staged_bytes();
         let open = file.has_descriptors();
         let old = file.staged_ms() >= engine.config.tier0.flush_after_ms;
-        if bytes == 0 || !open && file.mount().settle == Settle::Drain {
+        if waits_for_home(&file) {
+            busy = true;
+            if let Err(e) = file.settle_closed() {
+                report::add(Count::FlushErrors, 1);
+                file.keep_error(e);
+                log::say(1, || format!("taking home what was spilled: {e}; the bytes stay in the store"));
+                // Where nobody asks, a drain does it.
+                dismiss(&file);
+                engine.forget(file);
+            }
+        } else if bytes == 0 || !open && file.mount().settle == Settle::Drain {
             if !open {
                 dismiss(&file);
                 engine.forget(file);
@@ -144,7 +166,7 @@ fn round(engine: &Engine) -> bool {
         } else if old || is_due(&file, bytes) {
             busy = true;
             // A closed file has no descriptor to flush through.
-            let flushed = if open { file.flush() } else { file.settle_closed() };
+            let flushed = if open { file.make_room() } else { file.settle_closed() };
             if let Err(e) = flushed {
                 report::add(Count::FlushErrors, 1);
                 file.keep_error(e);

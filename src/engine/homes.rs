@@ -5,15 +5,10 @@ use crate::config::{Config, Mount, Scheme};
 use crate::home::layout::Layout;
 use crate::home::{self, Home, Opener};
 use crate::{log, stores, sys};
-use iris_store::{Address, Store, StoreError};
-use iris_store_embedded::{Descriptors, Embedded, Options};
+use iris_store::Address;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Descriptors that a process must be allowed for the embedded store to keep some open.
-const FEW: u64 = 1024;
 
 /// Makes the homes of the mounts those of this process. Before anything is opened.
 pub fn install(config: &Config) {
@@ -35,7 +30,7 @@ fn of_mount(mount: &Mount, room: u64) -> Option<Home> {
         Scheme::File => None,
         Scheme::Kv => {
             let layout = Layout::Mapped { prefix: Vec::new(), mapper };
-            Some(made(layout, embedded(home.to_string(), directory)))
+            Some(made(layout, stores::embedded(home.to_string(), directory)))
         }
         Scheme::Redis => {
             let (address, name) = match home.address() {
@@ -85,15 +80,5 @@ fn bucket(address: Address, folder: PathBuf) -> Opener {
             }
         }
         Ok(store)
-    })
-}
-
-fn embedded(place: String, directory: PathBuf) -> Opener {
-    Box::new(move || -> Result<Arc<dyn Store>, StoreError> {
-        let mut options = Options::new(&directory);
-        if sys::descriptor_limit() < FEW {
-            options.descriptors = Descriptors::None;
-        }
-        Ok(Arc::new(Embedded::open(&options, place.clone())?))
     })
 }

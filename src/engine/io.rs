@@ -15,7 +15,6 @@ use crate::report::{self, Bypass, Count};
 use crate::spin::Guard;
 use crate::sys;
 use crate::tier0::pool::Pool;
-use iris_mappers::{Place, Router};
 use std::io::IoSlice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -88,11 +87,13 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
     // SAFETY: the description keeps its file as long as its lock is held, which is longer than this borrow.
     let file: &File = unsafe { &*Arc::as_ptr(shared) };
     let place = if state.appends() { At::End } else { At::Offset(at.unwrap_or(state.offset)) };
-    let route = Router { threshold: file.mount().threshold }.place(len as u64);
-    if route == Place::Overlay && !LIMITED.load(Ordering::Relaxed) {
+    let small = file.stages(len as u64);
+    let clock = file.clock(len as u64);
+    if small && !LIMITED.load(Ordering::Relaxed) {
         // SAFETY: by this function's contract.
         match unsafe { file.stage_or_flush(fd, place, buf, len) } {
             Ok(Staged::Done(offset)) => {
+                file.wrote(len as u64, true, clock);
                 if at.is_none() {
                     state.offset = offset + len as u64;
                 }
@@ -105,7 +106,7 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
             Err(e) => return Answer::Fail(e),
         }
     } else {
-        report::bypassed(if route == Place::Base { Bypass::Large } else { Bypass::Limit });
+        report::bypassed(if small { Bypass::Limit } else { Bypass::Large });
     }
     if at.is_some() {
         // Threads that write at offsets of their own must not wait for each other.
@@ -114,11 +115,11 @@ unsafe fn write_private(mut state: Held, fd: i32, buf: *const u8, len: usize, at
         drop(state);
         // SAFETY: by this function's contract.
         return answer(
-            file.map_or(Err(Errno(libc::EBADF)), |f| unsafe { write_base(&f, fd, buf, len, place) }),
+            file.map_or(Err(Errno(libc::EBADF)), |f| unsafe { write_base(&f, fd, buf, len, place, clock) }),
         );
     }
     // SAFETY: by this function's contract.
-    let written = unsafe { write_base(file, fd, buf, len, place) };
+    let written = unsafe { write_base(file, fd, buf, len, place, clock) };
     if let Ok(n) = written {
         match place {
             At::Offset(o) => state.offset = o + n as u64,
@@ -133,11 +134,19 @@ fn shared_file(state: &State) -> Option<Arc<File>> {
     state.file.clone()
 }
 
-/// Writes to the base of a file that may have an overlay: that goes home first, so that newest wins.
+/// Writes to the base of a file that may have an overlay: that goes home first, so that newest wins. The write began at
+/// `clock`.
 ///
 /// # Safety
 /// `buf` is readable for `len` bytes.
-unsafe fn write_base(file: &File, fd: i32, buf: *const u8, len: usize, place: At) -> Result<usize> {
+unsafe fn write_base(
+    file: &File,
+    fd: i32,
+    buf: *const u8,
+    len: usize,
+    place: At,
+    clock: Option<u64>,
+) -> Result<usize> {
     let written = match place {
         At::Offset(offset) => {
             // SAFETY: by this function's contract.
@@ -148,6 +157,7 @@ unsafe fn write_base(file: &File, fd: i32, buf: *const u8, len: usize, place: At
         // SAFETY: by this function's contract.
         At::End => file.alone(|| file.base_append(fd, len, || unsafe { sys::write(fd, buf, len) })),
     }?;
+    file.wrote(len as u64, false, clock);
     report::add(Count::BaseWrites, 1);
     report::add(Count::BaseBytes, written as u64);
     Ok(written)
@@ -167,7 +177,8 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
     };
     // The description may be shared with a process that has changed its flags. To ask costs as much as half a small
     // write, which goes as an append does, and is right either way.
-    let small = (len as u64) < file.mount().threshold;
+    let small = file.stages(len as u64);
+    let clock = file.clock(len as u64);
     let unknown = state.mode == Mode::Kernel && small && file.resident().is_none();
     if state.mode == Mode::Kernel
         && !unknown
@@ -176,8 +187,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
         state.flags = flags;
     }
     let appends = unknown || state.appends();
-    if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && (len as u64) < file.mount().threshold
-    {
+    if state.mode == Mode::Fresh && !EXITING.load(Ordering::Relaxed) && small {
         state.small_writes += 1;
         if state.small_writes > engine.config.tier0.warm_up || appends {
             match attach::unstageable(engine, &state) {
@@ -207,6 +217,7 @@ unsafe fn write_cold(mut state: Held, fd: i32, buf: *const u8, len: usize, at: O
         file.write_through(|| file.base_write_at(fd, at, len, write))
     };
     if let Ok(n) = written {
+        file.wrote(len as u64, false, clock);
         report::add(Count::BaseWrites, 1);
         report::add(Count::BaseBytes, n as u64);
     }
@@ -593,8 +604,7 @@ pub unsafe fn writev(fd: i32, iov: &[libc::iovec], at: Option<u64>) -> Answer {
         Standing::Broken(e) => return Answer::Fail(e),
         Standing::Outside | Standing::Unserved => return Answer::Kernel,
     };
-    let small = Router { threshold: file.mount().threshold }.place(total as u64) == Place::Overlay;
-    if small && state.flags & libc::O_DIRECT == 0 {
+    if file.stages(total as u64) && state.flags & libc::O_DIRECT == 0 {
         drop(state);
         let mut whole = Vec::with_capacity(total);
         for v in iov.iter().filter(|v| v.iov_len > 0) {

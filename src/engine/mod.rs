@@ -399,8 +399,8 @@ pub fn staged_size(dev: u64, ino: u64, kernel_size: i64) -> Option<i64> {
         // Whoever has that file open asks by descriptor, and flushes. A name leads to another file.
         return None;
     }
-    let staged_end = slot.staged_end.load(Ordering::Acquire) as i64;
-    (slot.commit.load(Ordering::Acquire) != 0 && staged_end > kernel_size).then_some(staged_end)
+    let staged_end = slot.end() as i64;
+    (staged_end > kernel_size).then_some(staged_end)
 }
 
 /// Counts flushes on the node; 0 while nothing is mounted. A size that the kernel gave before the count changed

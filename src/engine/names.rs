@@ -105,7 +105,11 @@ fn settle_as(engine: &Engine, id: (u64, u64), elsewhere: file::Elsewhere<'_>) ->
         }
         (
             _,
-            file::ByName::Empty | file::ByName::Settled(_) | file::ByName::Removed(_) | file::ByName::Gone,
+            file::ByName::Empty
+            | file::ByName::Settled(_)
+            | file::ByName::Removed(_)
+            | file::ByName::Gone
+            | file::ByName::Newer,
         ) => Ok(()),
     }
 }
@@ -223,7 +227,7 @@ pub fn settle_everything() -> Result<(), Errno> {
     }
     for (number, key) in pool.keys().iter().enumerate() {
         let dev = key.dev.load(Ordering::Acquire);
-        if dev != 0 && pool.slots()[number].commit.load(Ordering::Acquire) != 0 {
+        if dev != 0 && pool.slots()[number].is_staged() {
             settle(engine, (dev - 1, key.ino.load(Ordering::Acquire)))?;
         }
     }

@@ -78,6 +78,7 @@ impl Closing {
             if !file.has_descriptors() && !file.is_staged() {
                 background::dismiss(&file);
             }
+            background::closed(&file);
             if let Some(engine) = state::engine() {
                 engine.forget(file);
             }

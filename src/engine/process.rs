@@ -5,7 +5,7 @@ use super::description::{self, Found, Mode};
 use super::state::{self, EXITING};
 use super::{Touch, attach, background, holds, names, numbers, touch};
 use crate::errno::Errno;
-use crate::file::File;
+use crate::file::{File, choice, spill::place};
 use crate::home::{self, service};
 use crate::log;
 use crate::own_thread;
@@ -35,6 +35,8 @@ pub fn before_fork() {
     holds::lock();
     service::lock();
     home::lock();
+    place::lock();
+    choice::lock();
 }
 
 /// At the start of the program: the files of homes on stores that it was given open (a shell's redirections) are known from
@@ -65,6 +67,8 @@ pub fn after_fork_in_parent() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on this thread.
     unsafe {
+        choice::unlock();
+        place::unlock();
         home::unlock();
         service::unlock();
         holds::unlock();
@@ -82,6 +86,8 @@ pub fn after_fork_in_child() {
     let Some(engine) = state::engine() else { return };
     // SAFETY: `before_fork` took the locks on the thread that lives on here.
     unsafe {
+        choice::unlock();
+        place::unlock();
         home::unlock();
         service::unlock();
         background::restart_in_child();
@@ -156,9 +162,22 @@ fn settle_leaving(file: &File) -> Result<(), Errno> {
     })
 }
 
+/// Flushes a file of which bytes may lie in the store beside its directory. As in [`settle_leaving`].
+fn flush_leaving(file: &File) -> Result<(), Errno> {
+    let Some(store) = file.spilled_to() else { return file.flush() };
+    if store.is_silent() {
+        return Err(Errno(libc::ETIMEDOUT));
+    }
+    file.flush().inspect_err(|e| {
+        if e.0 == libc::ETIMEDOUT {
+            store.fell_silent();
+        }
+    })
+}
+
 fn flush_all(engine: &state::Engine) {
     for file in engine.files() {
-        if let Err(e) = file.flush().and_then(|()| settle_leaving(&file)) {
+        if let Err(e) = flush_leaving(&file).and_then(|()| settle_leaving(&file)) {
             report::add(report::Count::FlushErrors, 1);
             log::say(1, || format!("at exit: {e}; the staged bytes stay in Tier 0, see `iris drain`"));
         }

@@ -4,21 +4,23 @@
 //! sealed, and retires it. A flush that dies in the middle has retired nothing, and the next one writes the same
 //! bytes again; that is harmless because everything else that writes to the base of a staged file flushes first.
 
-use super::gather;
+use super::gather::{self, Extents};
 use super::index::merge;
 use super::sealed::Sealed;
+use super::spill::{self, Spilled};
 use super::writer::{Scatters, Writer};
 use super::{At, File, Staged, UNKNOWN};
 use crate::aside;
 use crate::errno::Errno;
 use crate::home::{self, resident::Anchor};
-use crate::journal::{Journal, Position};
+use crate::journal::{Extent, Journal, Position};
 use crate::report::{self, Bypass, Count};
 use crate::sys;
 use crate::tier0::layout::{APPENDED, DAMAGED, REMOVED, Slot};
 use crate::tier0::lock;
 use crate::tier0::pool::Pool;
 use crate::tier0::process;
+use iris_store::{Kind, StoreError};
 use rustix::fs::OFlags;
 use std::ffi::CString;
 use std::io::IoSlice;
@@ -90,7 +92,12 @@ impl File {
     /// As [`File::flush`], just before the program closes the file: whoever watches it (inotify) may see it closed after
     /// writing a moment too early, since all is there by then.
     pub fn flush_closing(&self) -> Result<(), Errno> {
-        self.flush_when(true)
+        let (bytes, begun) = (self.staged_bytes(), self.choice.map(|_| sys::monotonic_ns()));
+        let result = self.flush_when(true);
+        if let (Some(choice), Some(begun)) = (self.choice, begun) {
+            choice.closed(bytes, sys::monotonic_ns().saturating_sub(begun));
+        }
+        result
     }
 
     fn flush_when(&self, closing: bool) -> Result<(), Errno> {
@@ -124,42 +131,51 @@ impl File {
 
     /// With the flush lock held: seals, writes, retires. Returns the number of base writes.
     fn flush_locked(&self, number: u32, closing: bool) -> Result<u64, Errno> {
-        let sealed = match self.locked() {
-            Some(l) if l.number == number => l.journal().seal(),
-            _ => None,
+        let (end, spilled) = match self.locked() {
+            Some(l) if l.number == number => (l.journal().seal(), spill::state(l.slot())),
+            _ => return Ok(0),
         };
-        let Some(end) = sealed else { return Ok(0) };
+        let slot = &self.pool.slots()[number as usize];
         let journal = Journal::new(self.pool, number);
         // SAFETY: sealed above; the flush lock is held until this function returns.
-        let Ok(sealed) = (unsafe { Sealed::new(journal, end) }) else {
-            self.pool.slots()[number as usize].flags.fetch_or(DAMAGED, Ordering::AcqRel);
+        let sealed = end.map(|end| unsafe { Sealed::new(journal, end) }).transpose();
+        let (Ok(sealed), Ok(spilled)) = (sealed, spilled) else {
+            slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
             return Err(Errno(libc::EIO));
         };
+        if sealed.is_none() && spilled.is_none() {
+            return Ok(0);
+        }
         let mut writer = self.writer()?;
-        writer.raise_limit(sealed.survey().end);
         // What kind of file system it is is asked last: on a remote one that is a request.
-        if sealed.survey().is_worth_gathering()
+        let scattered = sealed.as_ref().is_some_and(|s| s.survey().is_worth_gathering());
+        if (scattered || spilled.is_some())
             && writer.own.is_none()
             && writer.resident.is_none()
             && self.gain.is_local(writer.fd)
         {
             writer.scatters = Scatters::May { reopens: closing && !aside::program_may_hold_locks() };
         }
-        let bytes = sealed.survey().bytes;
+        let times = Times::before(slot, writer.fd);
+        let mut written = match &spilled {
+            Some(spilled) => spill::take_home(self.pool, number, spilled, &mut writer)?,
+            None => 0,
+        };
+        let bytes = sealed.as_ref().map_or(0, |s| s.survey().bytes);
         let begun = sys::monotonic_ns();
-        let times = Times::before(&self.pool.slots()[number as usize], writer.fd);
-        let written = write_home(&sealed, &mut writer)?;
+        if let Some(sealed) = &sealed {
+            written += write_home(sealed, &mut writer)?;
+        }
+        let ns = (sys::monotonic_ns() - begun).max(1);
         times.after(writer.fd);
         if bytes >= MEASURED {
-            let ns = (sys::monotonic_ns() - begun).max(1);
             self.gain.speed.store(bytes.saturating_mul(1_000_000_000) / ns, Ordering::Relaxed);
         }
+        self.went_home(scattered, bytes, ns);
         report::add(Count::FlushWrites, written);
         report::add(Count::FlushBytes, bytes);
-        if let Some(l) = self.locked()
-            && l.number == number
-        {
-            l.journal().retire(end);
+        if let Some(me) = self.pool.me() {
+            retire(self.pool, number, me, spilled.as_ref(), end)?;
         }
         Ok(written)
     }
@@ -176,7 +192,7 @@ impl File {
         match settle_by_name(self.pool, number, &|_| None).1 {
             ByName::Failed(e) => Err(e),
             ByName::Damaged => Err(Errno(libc::EIO)),
-            ByName::Empty | ByName::Settled(_) | ByName::Removed(_) | ByName::Gone => Ok(()),
+            ByName::Empty | ByName::Settled(_) | ByName::Removed(_) | ByName::Gone | ByName::Newer => Ok(()),
         }
     }
 
@@ -251,7 +267,7 @@ impl File {
     unsafe fn stage_in_full(&self, fd: i32, at: At, src: *const u8, len: usize) -> Result<Staged, Errno> {
         let mut staged = Staged::Pass(Bypass::Tier0Full);
         if self.staged_bytes() > 0 {
-            self.flush()?;
+            self.make_room()?;
             // SAFETY: by this function's contract.
             staged = unsafe { self.stage(fd, at, src, len)? };
         }
@@ -289,12 +305,31 @@ impl Times {
 
 /// Writes what is sealed home: the newest bytes, in the order of the file. Returns the number of writes.
 fn write_home(sealed: &Sealed<'_>, to: &mut Writer) -> Result<u64, Errno> {
+    to.raise_limit(sealed.survey().end);
     if sealed.survey().is_worth_gathering() {
         return sealed.parts().map(|part| gather::gather(&part, |window| to.write_window(window))).sum();
     }
-    let extents = merge(sealed.list());
+    write_list(&merge(sealed.list()), |e| sealed.bytes(e), to)
+}
+
+/// Writes fetched containers home.
+pub(super) fn write_fetched(fetched: &spill::Fetched, to: &mut Writer) -> Result<u64, Errno> {
+    let survey = fetched.survey();
+    to.raise_limit(survey.end);
+    if survey.is_worth_gathering() {
+        return gather::gather(fetched, |window| to.write_window(window));
+    }
+    write_list(&merge(fetched.list()), |e| fetched.payload(e), to)
+}
+
+/// Writes disjoint extents, in the order of the file. Returns the number of writes.
+fn write_list<'b>(
+    extents: &[Extent],
+    bytes: impl Fn(&Extent) -> &'b [u8],
+    to: &mut Writer,
+) -> Result<u64, Errno> {
     let mut calls = 0;
-    let mut rest = &extents[..];
+    let mut rest = extents;
     while let Some(first) = rest.first() {
         let mut end = first.offset;
         let neighbours = rest.iter().take_while(|e| {
@@ -304,10 +339,31 @@ fn write_home(sealed: &Sealed<'_>, to: &mut Writer) -> Result<u64, Errno> {
         });
         let (run, after) = rest.split_at(neighbours.count());
         rest = after;
-        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(sealed.bytes(e))).collect();
+        let mut slices: Vec<IoSlice<'_>> = run.iter().map(|e| IoSlice::new(bytes(e))).collect();
         calls += to.write_all(&mut slices, run[0].offset)?;
     }
     Ok(calls)
+}
+
+/// All is home: the journal forgets what was sealed up to `end`, and slot and store what was spilled. The flush lock is
+/// held.
+fn retire(
+    pool: &Pool,
+    number: u32,
+    me: lock::Owner,
+    spilled: Option<&Spilled>,
+    end: Option<Position>,
+) -> Result<(), Errno> {
+    if let Some(spilled) = spilled {
+        return spill::forget(pool, number, me, spilled, end);
+    }
+    if let Some(end) = end
+        && lock_repaired(pool, number, me)
+    {
+        Journal::new(pool, number).retire(end);
+        lock::unlock(&pool.slots()[number as usize].lock, me);
+    }
+    Ok(())
 }
 
 /// What became of a slot that was to be settled without any program's descriptor.
@@ -323,8 +379,18 @@ pub enum ByName {
     Gone,
     /// The flush failed.
     Failed(Errno),
-    /// The journal is damaged.
+    /// The journal, or what was spilled, is damaged.
     Damaged,
+    /// The file was written after what was spilled, which must not be put over it.
+    Newer,
+}
+
+impl ByName {
+    /// A store's failure.
+    pub(super) fn of(e: &StoreError) -> ByName {
+        let errno = spill::place::told(e);
+        if e.kind == Kind::Corrupt { ByName::Damaged } else { ByName::Failed(errno) }
+    }
 }
 
 /// Another name of a file, if somebody knows one.
@@ -348,7 +414,7 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
     let mut name = Vec::new();
     let outcome = (|| -> Result<ByName, ByName> {
         let (id, born);
-        let end = {
+        let (end, spilled) = {
             if !lock_repaired(pool, number, me) {
                 return Err(ByName::Failed(Errno(libc::EDEADLK)));
             }
@@ -356,22 +422,28 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
             name = pool.name(number);
             id = (key.dev.load(Ordering::Acquire).wrapping_sub(1), key.ino.load(Ordering::Acquire));
             let damaged = slot.flags.load(Ordering::Acquire) & DAMAGED != 0;
-            let end = if damaged { None } else { journal.seal() };
+            let spilled = spill::state(slot);
+            let end = if damaged || spilled.is_err() { None } else { journal.seal() };
             lock::unlock(&slot.lock, me);
-            if damaged {
-                return Err(ByName::Damaged);
+            match spilled {
+                Ok(spilled) if !damaged => (end, spilled),
+                _ => return Err(ByName::Damaged),
             }
-            end.ok_or(ByName::Empty)?
         };
+        if end.is_none() && spilled.is_none() {
+            // What a death has left in a store.
+            return Err(spill::sweep(pool, slot).map_or_else(ByName::Failed, |()| ByName::Empty));
+        }
         if slot.flags.load(Ordering::Acquire) & REMOVED != 0 {
             let writer = slot.writer.load(Ordering::Acquire).checked_sub(1);
             if writer.is_some_and(|entry| process::alive(pool.processes(), entry)) {
                 return Err(ByName::Gone);
             }
-            return Ok(ByName::Removed(drop_sealed(pool, number, me, end)));
+            let sealed = end.map_or(0, |end| drop_sealed(pool, number, me, end));
+            return Ok(ByName::Removed(sealed + spill::give_up(pool, number, me)));
         }
         // SAFETY: sealed above; the flush lock is held until this closure has returned.
-        let sealed = unsafe { Sealed::new(journal, end) }.map_err(|_| {
+        let sealed = end.map(|end| unsafe { Sealed::new(journal, end) }).transpose().map_err(|_| {
             slot.flags.fetch_or(DAMAGED, Ordering::AcqRel);
             ByName::Damaged
         })?;
@@ -398,16 +470,18 @@ fn settle_here(pool: &'static Pool, number: u32, elsewhere: Elsewhere<'_>) -> (V
         };
         let mut writer =
             Writer { fd: fd.raw(), flags: 0, own: None, resident, scatters: Scatters::No, past_limit: false };
-        writer.raise_limit(sealed.survey().end);
         let times = Times::before(slot, fd.raw());
-        let bytes = sealed.survey().bytes;
-        write_home(&sealed, &mut writer).map_err(ByName::Failed)?;
-        times.after(fd.raw());
-        if lock_repaired(pool, number, me) {
-            journal.retire(end);
-            slot.error.store(0, Ordering::Release);
-            lock::unlock(&slot.lock, me);
+        let mut bytes = sealed.as_ref().map_or(0, |s| s.survey().bytes);
+        if let Some(spilled) = &spilled {
+            bytes += slot.spill_bytes.load(Ordering::Acquire);
+            spill::take_home(pool, number, spilled, &mut writer).map_err(ByName::Failed)?;
         }
+        if let Some(sealed) = &sealed {
+            write_home(sealed, &mut writer).map_err(ByName::Failed)?;
+        }
+        times.after(fd.raw());
+        retire(pool, number, me, spilled.as_ref(), end).map_err(ByName::Failed)?;
+        slot.error.store(0, Ordering::Release);
         if let Some(resident) = &writer.resident {
             resident.settle(Anchor::here(fd.raw())).map_err(ByName::Failed)?;
         }
@@ -446,13 +520,16 @@ pub fn discard(pool: &Pool, number: u32, id: (u64, u64)) -> u64 {
         }
         lock::unlock(&slot.lock, me);
         bytes = end.map_or(0, |end| drop_sealed(pool, number, me, end));
+        if same {
+            bytes += spill::give_up(pool, number, me);
+        }
     }
     lock::unlock(&slot.flush_lock, me);
     bytes
 }
 
 /// Takes a slot's lock, and puts right what an owner left half done that died with it.
-fn lock_repaired(pool: &Pool, number: u32, me: lock::Owner) -> bool {
+pub(super) fn lock_repaired(pool: &Pool, number: u32, me: lock::Owner) -> bool {
     let slot = &pool.slots()[number as usize];
     match pool.lock(&slot.lock, me) {
         Err(_) => false,
@@ -505,7 +582,7 @@ pub fn mark_named(pool: &Pool, number: u32, id: (u64, u64), name: &[u8]) {
 
 /// Opens for writing; an owner may have taken the write permission away after opening the file for writing
 /// himself, and gets it back for a moment.
-fn open_for_settling(path: &CString) -> Result<sys::OwnFd, Errno> {
+pub(super) fn open_for_settling(path: &CString) -> Result<sys::OwnFd, Errno> {
     match sys::open(path, OFlags::WRONLY, 0) {
         Err(Errno(libc::EACCES)) => {
             let reader = sys::open(path, OFlags::RDONLY, 0)?;

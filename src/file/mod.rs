@@ -5,6 +5,7 @@
 //! Order of locks: `flushing` (this process) → `Slot::flush_lock` → index → `Slot::lock`.
 
 mod base;
+pub mod choice;
 mod find;
 mod flush;
 mod gain;
@@ -14,9 +15,10 @@ mod read;
 mod scatter;
 mod scratch;
 mod sealed;
+pub mod spill;
 mod writer;
 
-use crate::config::{Consistency, Mount};
+use crate::config::{AUTO, Consistency, Mount};
 use crate::errno::Errno;
 use crate::journal::{Full, Journal};
 use crate::report::{self, Bypass, Count};
@@ -27,6 +29,7 @@ use crate::tier0::lock::{self, Owner, Taken};
 use crate::tier0::pool::Pool;
 use gain::Gain;
 use index::Index;
+use iris_mappers::{Place, Router};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub use find::by_number;
@@ -84,6 +87,8 @@ pub struct File {
     staged_writes: AtomicU64,
     staged_total: AtomicU64,
     gain: Gain,
+    /// Where the threshold is `auto`.
+    choice: Option<&'static choice::Choice>,
     /// Where its bytes are, when its home is a store.
     resident: std::sync::OnceLock<std::sync::Arc<crate::home::resident::Resident>>,
 }
@@ -106,6 +111,8 @@ struct Overlay {
     applied: Option<crate::journal::Position>,
     /// Length of the last applied extent when it was applied: it may have grown.
     last_len: u32,
+    /// What lies in a store.
+    directory: spill::Directory,
 }
 
 /// A slot with its lock held.
@@ -149,6 +156,11 @@ impl Drop for File {
 impl File {
     /// A file of this process's table; `id` is device and inode number.
     pub fn new(id: (u64, u64), resources: Resources) -> File {
+        if let Some(store) = resources.mount.store {
+            // Another process may spill to it, and the note in Tier 0 may be one that only he can read. What is wrong
+            // with it is told.
+            let _ = spill::place::of(store);
+        }
         File {
             dev: id.0,
             ino: id.1,
@@ -167,6 +179,7 @@ impl File {
             version: AtomicU64::new(0),
             unseen: AtomicBool::new(false),
             gain: Gain::new(),
+            choice: if resources.mount.threshold == AUTO { choice::of(resources.mount) } else { None },
             resident: std::sync::OnceLock::new(),
         }
     }
@@ -180,6 +193,29 @@ impl File {
     /// The mount it belongs to.
     pub fn mount(&self) -> &'static Mount {
         self.mount
+    }
+
+    /// Whether a write of `len` bytes is to be staged.
+    #[inline]
+    pub fn stages(&self, len: u64) -> bool {
+        match self.choice {
+            None => Router { threshold: self.mount.threshold }.place(len) == Place::Overlay,
+            Some(choice) => choice.stages(len) && len <= self.tier0_bytes() / 4,
+        }
+    }
+
+    /// The time, where what a write of `len` bytes costs is of interest.
+    #[inline]
+    pub fn clock(&self, len: u64) -> Option<u64> {
+        self.choice.filter(|_| len >= choice::LEAST).map(|_| sys::monotonic_ns())
+    }
+
+    /// Notes what a write cost that began at `clock`.
+    #[inline]
+    pub fn wrote(&self, len: u64, staged: bool, clock: Option<u64>) {
+        if let (Some(begun), Some(choice)) = (clock, self.choice) {
+            choice.wrote(len, staged, sys::monotonic_ns().saturating_sub(begun));
+        }
     }
 
     /// Whether bytes may stay staged after the last close: the mount says so, and recovery knows the name.
@@ -393,6 +429,9 @@ impl File {
             slot.flags.fetch_or(APPENDED, Ordering::AcqRel);
         }
         let fresh = journal.is_empty();
+        if journal.end().is_none() {
+            slot.writer.store(locked.me.process() + 1, Ordering::Relaxed);
+        }
         let mut base = 0;
         if fresh {
             let st = sys::fstat(fd)?;
@@ -405,7 +444,6 @@ impl File {
             } else {
                 slot.flags.fetch_and(!REMOVED, Ordering::AcqRel);
             }
-            slot.writer.store(locked.me.process() + 1, Ordering::Relaxed);
             self.record_name(&locked, fd);
         }
         let offset = match at {
@@ -462,7 +500,7 @@ impl File {
             base = sys::fstat(fd)?.st_size as u64;
             slot.base_size.store(base, Ordering::Relaxed);
         }
-        Ok(base.max(slot.staged_end.load(Ordering::Relaxed)))
+        Ok(base.max(slot.end()))
     }
 
     /// Size of the file with everything staged; `None` if nothing is, and the kernel knows best.

@@ -27,7 +27,7 @@ mod xattrs;
 
 use crate::errno::Errno;
 use crate::log;
-use crate::spin::Spin;
+use crate::stores::opened::Opened;
 use crate::sys;
 use crate::tier0::pool::Pool;
 use catalog::objects::Objects;
@@ -49,8 +49,7 @@ use turn::Turn;
 /// Objects up to this many bytes are put in one request.
 pub const SMALL_OBJECT: u64 = 8 << 20;
 
-/// Opens a home's store. Called on a thread of the service, in each process that needs it.
-pub type Opener = Box<dyn Fn() -> Result<Arc<dyn Store>, StoreError> + Send + Sync>;
+pub use crate::stores::opened::Opener;
 
 /// Where a store keeps a home's names.
 enum Kept {
@@ -71,8 +70,7 @@ pub struct Home {
     names: Option<Kept>,
     turn: OnceLock<Turn>,
     holders: OnceLock<Holders>,
-    opener: Opener,
-    store: Spin<Option<(u32, Arc<dyn Store>)>>,
+    store: Opened,
     /// Bytes that anchors may hold of what the store has too.
     room: u64,
     /// A server of its did not answer while the process was ending.
@@ -92,8 +90,7 @@ impl Home {
             names: None,
             turn: OnceLock::new(),
             holders: OnceLock::new(),
-            opener,
-            store: Spin::new(None),
+            store: Opened::new(opener),
             room,
             silent: AtomicBool::new(false),
             fetched: AtomicU64::new(0),
@@ -244,23 +241,7 @@ impl Home {
     /// What the store could not be opened for; it is logged.
     pub fn store(&self) -> Result<Arc<dyn Store>, Errno> {
         debug_assert!(service::is_mine(), "stores are talked to on the service's threads");
-        let pid = sys::pid();
-        let open = |slot: &Option<(u32, Arc<dyn Store>)>| {
-            slot.as_ref().filter(|(owner, _)| *owner == pid).map(|(_, store)| store.clone())
-        };
-        if let Some(store) = open(&*self.store.lock().ok_or(Errno(libc::EDEADLK))?) {
-            return Ok(store);
-        }
-        // Without the lock, which a fork waits for: this may take as long as a server takes to answer.
-        let store = (self.opener)().map_err(|e| failed(&e))?;
-        let mut slot = self.store.lock().ok_or(Errno(libc::EDEADLK))?;
-        if let Some(first) = open(&slot) {
-            drop(slot);
-            return Ok(first);
-        }
-        // A parent's store is the parent's: its locks may be held by threads that do not exist here.
-        std::mem::forget(slot.replace((pid, store.clone())));
-        Ok(store)
+        self.store.store().map_err(|e| failed(&e))
     }
 
     /// The file behind an anchor that is open as `fd`; as `opener`, on behalf of the program.
@@ -452,9 +433,7 @@ pub fn homes() -> &'static [&'static Home] {
 /// Before fork.
 pub fn lock() {
     for home in homes() {
-        if let Some(store) = home.store.lock() {
-            Spin::leak(store);
-        }
+        home.store.lock();
     }
 }
 
@@ -465,7 +444,7 @@ pub fn lock() {
 pub unsafe fn unlock() {
     for home in homes() {
         // SAFETY: by contract.
-        unsafe { home.store.reset() };
+        unsafe { home.store.unlock() };
     }
 }
 

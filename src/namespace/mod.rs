@@ -52,6 +52,8 @@ mod tests {
                 consistency: Default::default(),
                 settle: Default::default(),
                 mapper: crate::home::layout::PLAIN,
+                store: None,
+                spill: Default::default(),
             })
             .collect()
     }

@@ -1,12 +1,12 @@
 //! The pool file, byte for byte. Owns the structures that processes share and their invariants; has no behaviour
 //! beyond reading and checking them. Any change here is a new [`VERSION`].
 
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// "IRISPOOL", little endian.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"IRISPOOL");
 /// Version of this layout. Part of the pool's file name, so that versions never meet in one file.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 /// Bytes of a block. 256 KiB is the size from which a write to ext4 runs at full speed (large folios), and four
 /// of them stay inside a second-level cache.
 pub const BLOCK: usize = 256 * 1024;
@@ -53,6 +53,8 @@ pub struct Superblock {
     pub inserted: AtomicU64,
     /// Part of the storage file's name: a pool made anew must not share the blocks of one that processes still map.
     pub storage_tag: AtomicU64,
+    /// Tells this pool from any other, on any node.
+    pub identity: AtomicU64,
 }
 
 /// A process that has staged bytes or holds locks.
@@ -117,7 +119,38 @@ pub struct Slot {
     pub written_ns: AtomicU64,
     /// Records appended since the slot was last empty.
     pub records: AtomicU64,
-    pad2: [u64; 7],
+    /// Containers in a store that hold extents of the file, older than what is in the blocks: their number in the lower,
+    /// a check in the upper half. 0: none. See `spill::state`.
+    pub spilled: AtomicU64,
+    /// Names the set of these containers. Stays while [`Slot::spill_tried`] is not 0.
+    pub spill_set: AtomicU64,
+    /// Names the store.
+    pub spill_store: AtomicU64,
+    /// Containers that the store may have, whether they count or not; 0: nothing of the set is left there.
+    pub spill_tried: AtomicU64,
+    /// Largest end of any spilled extent. Meaningful while `spilled` is not 0.
+    pub spill_end: AtomicU64,
+    /// Bytes of the spilled extents. Meaningful while `spilled` is not 0.
+    pub spill_bytes: AtomicU64,
+    pad2: [u64; 1],
+}
+
+impl Slot {
+    /// Whether bytes of the file are staged, in the blocks or in a store.
+    #[inline]
+    pub fn is_staged(&self) -> bool {
+        self.commit.load(Ordering::Acquire) != 0 || self.spilled.load(Ordering::Acquire) != 0
+    }
+
+    /// Largest end of anything staged; 0 where nothing is.
+    #[inline]
+    pub fn end(&self) -> u64 {
+        let of = |there: &AtomicU64, end: &AtomicU64| match there.load(Ordering::Acquire) {
+            0 => 0,
+            _ => end.load(Ordering::Acquire),
+        };
+        of(&self.commit, &self.staged_end).max(of(&self.spilled, &self.spill_end))
+    }
 }
 
 /// Slot flag: small writes must not be staged (the file is mapped, or open where hooks do not see it).

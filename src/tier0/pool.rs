@@ -278,6 +278,7 @@ impl Pool {
             sb.memory_blocks.store(memory_blocks, Ordering::Relaxed);
             sb.uid.store(uid, Ordering::Relaxed);
             sb.storage_tag.store(tag, Ordering::Relaxed);
+            sb.identity.store(sys::random(), Ordering::Relaxed);
             sb.check.store(superblock_check(VERSION, geometry.blocks, memory_blocks, uid), Ordering::Relaxed);
             sb.magic.store(MAGIC, Ordering::Release);
             // SAFETY: nobody uses the page after this.

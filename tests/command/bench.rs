@@ -1,6 +1,6 @@
 //! `iris bench`: that it measures what it is asked for, compares, tells in every form, and leaves nothing.
 
-use super::bed::{Bed, outcome};
+use super::bed::{Bed, library, outcome};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -43,6 +43,28 @@ fn bench_measures_objects_in_files() {
         assert!(out.contains(words), "{out}");
     }
     assert!(empty(&bed, "store"));
+}
+
+#[test]
+fn bench_measures_placement_and_workflow() {
+    let bed = Bed::new();
+    bed.folder("store");
+    bed.folder("pfs");
+    std::fs::write(bed.at("one.csv"), "WRITE,0,100\nWRITE,300000,200000\nWRITE,50,100000\nREAD,10,99000\n")
+        .unwrap();
+    let args = ["bench", "placement", "workflow", "--dir", "store", "--directory", "pfs", "--rounds", "1"];
+    let mut iris = bed.iris(args);
+    let (code, out, err) =
+        outcome(iris.args(["--trace", "one.csv", "--json"]).env("IRIS_LIBRARY", library()));
+    assert_eq!((code, err.as_str()), (0, ""));
+    let value: Value = serde_json::from_str(&out).unwrap();
+    let who = words(&value, "who");
+    for way in
+        ["directory only", "store only", "hybrid, auto", "hybrid, small requests", "copying", "in place"]
+    {
+        assert!(who.contains(way), "{way}: {out}");
+    }
+    assert!(empty(&bed, "store") && empty(&bed, "pfs"));
 }
 
 #[test]

@@ -125,6 +125,12 @@ impl Place<'_> {
     /// Recovers and judges; of files in a store then also what the store has of them.
     fn recover_and_judge(&self, before: &Files, log: &Log, drained: bool) -> Result<Files, String> {
         let left = self.recovered(before, log, drained)?;
+        if self.site.spills.is_some() {
+            // A reader completes the files it reads; what was left beside others, a drain does.
+            self.setting.drain(&self.site.mounted, &self.pool)?;
+            self.site.no_orphans()?;
+            expect::same(&left, &self.natively()).map_err(|e| format!("after the drain: {e}"))?;
+        }
         if self.site.stored {
             self.setting.release(&self.site.mounted, &self.pool)?;
             expect::same(&left, &self.through()?).map_err(|e| format!("from the store: {e}"))?;

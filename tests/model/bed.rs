@@ -118,20 +118,22 @@ pub struct Site {
     pub stored: bool,
     /// Where the anchors of a home lie that is an address.
     pub anchors: Option<PathBuf>,
+    /// A store that staged bytes are spilled to, if there is one.
+    pub spills: Option<PathBuf>,
 }
 
 impl Site {
     /// A directory in `place` that is mounted in place.
     pub fn plain(place: &Path) -> Site {
         let real = place.join("files");
-        Site { mounted: real.clone(), named: real.clone(), real, stored: false, anchors: None }
+        Site { mounted: real.clone(), named: real.clone(), real, stored: false, anchors: None, spills: None }
     }
 
     /// A prefix in `place` that the kernel does not know, whose home is a directory beside it.
     pub fn prefix(place: &Path) -> Site {
         let (named, real) = (place.join("virt"), place.join("files"));
         let mounted = format!("{}=file://{}", named.display(), real.display());
-        Site { mounted: mounted.into(), named, real, stored: false, anchors: None }
+        Site { mounted: mounted.into(), named, real, stored: false, anchors: None, spills: None }
     }
 
     /// A prefix in `place` whose home is the embedded store beside it; the tree of anchors is yet to be made.
@@ -139,7 +141,14 @@ impl Site {
         let named = place.join("virt");
         std::fs::create_dir(place.join("store")).expect("a folder");
         let mounted = format!("{}=kv:{}", named.display(), place.join("store").display());
-        Site { mounted: mounted.into(), named, real: place.join("store/tree"), stored: true, anchors: None }
+        Site {
+            mounted: mounted.into(),
+            named,
+            real: place.join("store/tree"),
+            stored: true,
+            anchors: None,
+            spills: None,
+        }
     }
 }
 
@@ -153,7 +162,26 @@ impl Site {
         std::fs::create_dir(&anchors).expect("a folder");
         let mounted = format!("{}={address}?name={name}", named.display());
         let real = place.join("files");
-        Site { mounted: mounted.into(), named, real, stored: true, anchors: Some(anchors) }
+        Site { mounted: mounted.into(), named, real, stored: true, anchors: Some(anchors), spills: None }
+    }
+
+    /// A directory in `place` with the embedded store beside it, to which everything that leaves Tier 0 is spilled.
+    pub fn hybrid(place: &Path) -> Site {
+        let plain = Site::plain(place);
+        let store = place.join("store");
+        let mounted = format!("{},store=kv:{},spill=always", plain.real.display(), store.display());
+        Site { mounted: mounted.into(), spills: Some(store), ..plain }
+    }
+
+    /// Fails when something lies in the store that was spilled, and nobody needs any more.
+    pub fn no_orphans(&self) -> Result<(), String> {
+        use iris_store::{ListRequest, Store};
+        let Some(folder) = self.spills.as_ref().filter(|s| s.join("objects").exists()) else { return Ok(()) };
+        let options = iris_store_embedded::Options::new(folder);
+        let store = iris_store_embedded::Embedded::open(&options, "the store").map_err(|e| e.to_string())?;
+        let ask = ListRequest { prefix: b"iris-spill:", after: b"", delimiter: None, limit: 1000 };
+        let page = store.list(&ask).map_err(|e| e.to_string())?;
+        if page.entries.is_empty() { Ok(()) } else { Err(format!("the store still has {:?}", page.entries)) }
     }
 }
 

@@ -49,6 +49,8 @@ pub enum Way {
     Stored(PathBuf),
     /// On a mount whose home is this address of a server.
     Server(PathBuf, String),
+    /// On a mount with a store beside it, to which everything that leaves Tier 0 is spilled.
+    Hybrid(PathBuf),
     /// On the plain directory with some other library preloaded.
     Preload(PathBuf),
 }
@@ -62,9 +64,11 @@ impl Way {
     /// The library, if that is Iris.
     fn iris(&self) -> Option<&Path> {
         match self {
-            Way::Iris(library) | Way::Virtual(library) | Way::Stored(library) | Way::Server(library, _) => {
-                Some(library)
-            }
+            Way::Iris(library)
+            | Way::Virtual(library)
+            | Way::Stored(library)
+            | Way::Hybrid(library)
+            | Way::Server(library, _) => Some(library),
             Way::Native | Way::Preload(_) => None,
         }
     }
@@ -373,6 +377,11 @@ impl World<'_> {
 impl World<'_> {
     /// The directory that holds what is left; of a store, a copy of what it holds.
     fn left(&self) -> Result<PathBuf, String> {
+        if let Way::Hybrid(_) = self.way {
+            // What a killed process left in the store beside a file that is gone, too.
+            self.drain(&[])?;
+            self.site.no_orphans()?;
+        }
         if !self.site.stored {
             return Ok(self.site.real.clone());
         }
@@ -421,6 +430,7 @@ pub fn run(drivers: &Drivers, script: &Script, way: &Way) -> Outcome {
         Way::Stored(_) => Site::stored(place.path()),
         Way::Virtual(_) => Site::prefix(place.path()),
         Way::Server(_, address) => Site::server(place.path(), address),
+        Way::Hybrid(_) => Site::hybrid(place.path()),
         _ => Site::plain(place.path()),
     };
     prepare(&site.real, script.setup.initial).expect("the directory can be made");

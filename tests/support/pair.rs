@@ -65,6 +65,11 @@ impl Variant {
         Variant { place: Place::Virtual, ..self }
     }
 
+    /// Whether staged bytes lie in a store before they come home.
+    fn spills(&self) -> bool {
+        self.env.iter().any(|(key, _)| *key == "IRIS_STORE")
+    }
+
     /// Whether the files' bytes end in a store.
     fn is_stored(&self) -> bool {
         self.env.iter().any(|(_, value)| value.contains("=kv:")) || self.is_on_redis()
@@ -73,6 +78,11 @@ impl Variant {
     /// Whether that is a Redis.
     fn is_on_redis(&self) -> bool {
         self.env.iter().any(|(_, value)| value.contains("={redis}"))
+    }
+
+    /// Whether there is a Redis, as home or beside a directory.
+    fn has_redis(&self) -> bool {
+        self.env.iter().any(|(_, value)| value.contains("{redis}"))
     }
 }
 
@@ -92,6 +102,19 @@ const fn settled_later(name: &'static str, env: Env) -> Variant {
 }
 
 const ON_REDIS: Env = &[("IRIS_MOUNT", "{virt}={redis}"), ("IRIS_TIER0_STORAGE_PATH", "{other}")];
+
+/// A directory with a store beside it, and a Tier 0 so small that most staged bytes go there first.
+pub const HYBRID: Env = &[
+    ("IRIS_MOUNT", "{d}"),
+    ("IRIS_STORE", "kv:{store}"),
+    ("IRIS_SPILL", "always"),
+    ("IRIS_TIER0_MEMORY", "512KiB"),
+    ("IRIS_TIER0_FLUSH_AFTER_MS", "1"),
+];
+/// The same with a Redis.
+const HYBRID_REDIS: Env = &[HYBRID[0], ("IRIS_STORE", "{redis}"), HYBRID[2], HYBRID[3], HYBRID[4]];
+/// What is spilled stays there until a drain.
+const HYBRID_DRAIN: Env = &[HYBRID[0], HYBRID[1], HYBRID[2], HYBRID[3], HYBRID[4], ("IRIS_SETTLE", "drain")];
 
 /// All variants. Unless one says otherwise, staging begins with the first write.
 pub const VARIANTS: &[Variant] = &[
@@ -137,6 +160,9 @@ pub const VARIANTS: &[Variant] = &[
         .virtually(),
     settled_later("kv-drain", &[("IRIS_MOUNT", "{virt}=kv:{store}"), ("IRIS_SETTLE", "drain")]).virtually(),
     variant("redis", Place::Virtual, ON_REDIS),
+    variant("hybrid", Place::Path, HYBRID),
+    variant("hybrid-redis", Place::Path, HYBRID_REDIS),
+    settled_later("hybrid-drain", HYBRID_DRAIN),
     unstaged("no-tier0", &[("IRIS_MOUNT", "{d}"), ("IRIS_TIER0_PATH", "/proc/nowhere")]),
 ];
 
@@ -153,6 +179,9 @@ pub struct Program {
     /// It does what no home on a store can give: other users' programs in it, hard limits on file sizes, calls that no
     /// hook sees (docs/semantics.md). Not run on those.
     pub plain: bool,
+    /// Other users' programs use files that the first one wrote; they may not be able to ask its store
+    /// (docs/semantics.md). Not run where there is one beside the directory.
+    pub others: bool,
     /// It does what no home on a server can give: names that move over the mount's border, file systems mounted in it, a
     /// main thread that ends before the others (docs/semantics.md). Not run on those.
     pub near: bool,
@@ -172,6 +201,7 @@ pub const fn alone(name: &'static str) -> Program {
         shared: false,
         outside: false,
         plain: false,
+        others: false,
         near: false,
         holes: true,
         folders: &[],
@@ -230,6 +260,19 @@ impl Database {
 
     fn address(&self) -> String {
         format!("redis+unix://{}?db={}", self.server.var("REDIS_SOCKET"), self.number)
+    }
+
+    /// What `redis-cli` answers about it.
+    fn ask(&self, command: &[&str]) -> String {
+        let socket = self.server.var("REDIS_SOCKET");
+        let number = self.number.to_string();
+        let asked = std::process::Command::new("redis-cli")
+            .args(["-s", socket, "-n", &number])
+            .args(command)
+            .output()
+            .expect("run redis-cli");
+        assert!(asked.status.success(), "redis-cli {command:?}");
+        String::from_utf8_lossy(&asked.stdout).into_owned()
     }
 }
 
@@ -346,8 +389,8 @@ impl Scene {
             ("IRIS_REPORT".into(), self.report().into()),
         ];
         self.tier0 = Some(tier0);
-        self.database = variant.is_on_redis().then(Database::new);
-        if variant.is_on_redis() {
+        self.database = variant.has_redis().then(Database::new);
+        if variant.has_redis() {
             // The command, which is not in the library's folder, needs its store too.
             env.push(("IRIS_STORES".into(), build::stores().into()));
         }
@@ -367,6 +410,14 @@ impl Scene {
             env.push(((*key).into(), value.into()));
         }
         env
+    }
+
+    /// What a store beside the directory, or that of a home, still has of what was spilled to it.
+    fn orphans(&self) -> Vec<String> {
+        let keys = self.database.as_ref().map(|d| d.ask(&["keys", "iris-spill:*"])).unwrap_or_default();
+        let mut left = orphans(&self.base.join("store"));
+        left.extend(keys.lines().filter(|l| !l.is_empty()).map(str::to_owned));
+        left
     }
 
     /// What the processes of the run reported, added up.
@@ -497,6 +548,24 @@ pub fn wanted(variant: &Variant) -> bool {
     std::env::var("IRIS_TEST_VARIANTS").map_or(true, |list| list.split(',').any(|n| n == variant.name))
 }
 
+/// What the embedded store in a directory still has of what was spilled to it.
+pub fn orphans(store: &Path) -> Vec<String> {
+    use iris_store::{ListRequest, Listed, Store};
+    if !store.join("objects").exists() {
+        return Vec::new();
+    }
+    let store = iris_store_embedded::Embedded::open(&iris_store_embedded::Options::new(store), "the store");
+    let ask = ListRequest { prefix: b"iris-spill:", after: b"", delimiter: None, limit: 1000 };
+    let page = match store.and_then(|store| store.list(&ask)) {
+        Ok(page) => page,
+        Err(e) => return vec![format!("something that cannot be listed: {e}")],
+    };
+    let name = |e: Listed| match e {
+        Listed::Object(key, _) | Listed::Prefix(key) => String::from_utf8_lossy(&key).into_owned(),
+    };
+    page.entries.into_iter().map(name).collect()
+}
+
 /// Runs one pair and returns what differs, as text for a person.
 pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Option<&Path>) -> Vec<String> {
     let mut plain = Scene::new(p.name, &format!("{}-native", v.name), p.folders);
@@ -511,6 +580,7 @@ pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Opti
     let (tree, holes) = if v.is_stored() { (mounted.fetched(&env), false) } else { (mounted.dir(), p.holes) };
     let mut say = compare((&one, &plain.dir()), (&two, &tree), holes);
     say.extend(mounted.left_in_tier0(&env));
+    say.extend(mounted.orphans().into_iter().map(|o| format!("the store still has {o}")));
     if v.stages && mounted.reported("staged_writes") == 0 {
         say.push("the report tells of no staged write: was Iris at work?".to_owned());
     } else if mounted.reported("opened") + mounted.reported("no_tier0") == 0 {
@@ -530,7 +600,7 @@ pub fn pair(p: &Program, v: &Variant, native: &Path, other: &Path, library: Opti
 /// Runs a program in all its variants and fails with all that differs.
 pub fn check(p: &Program) {
     let (program, library) = (build::program(p.name), build::libiris());
-    let _server = p.variants.iter().any(|v| wanted(v) && v.is_on_redis()).then(redis);
+    let _server = p.variants.iter().any(|v| wanted(v) && v.has_redis()).then(redis);
     let mut failed = Vec::new();
     let (mut ran, mut bad) = (0, 0);
     let known = |v: &Variant| !matches!(v.place, Place::Virtual | Place::VirtualLink | Place::Hiding);
@@ -538,6 +608,7 @@ pub fn check(p: &Program) {
         (v.shared || !p.shared)
             && (known(v) || !p.outside)
             && !(p.plain && v.is_stored())
+            && !(p.others && v.spills())
             && !(p.near && v.is_on_redis())
     };
     for v in p.variants.iter().filter(|v| wanted(v)).filter(suits) {

@@ -117,16 +117,25 @@ impl File {
     pub fn write(&mut self, offset: u64, len: u64, more: bool) -> Result<Duration, Failed> {
         self.requests += 1;
         let bytes = pattern(self.requests, len);
+        self.put_more(offset, &bytes, more)
+    }
+
+    fn put_more(&mut self, offset: u64, bytes: &[u8], more: bool) -> Result<Duration, Failed> {
         let size = self.model.len() as u64;
         let begin = Instant::now();
-        self.map.write(self.at(), size, offset, &bytes, more)?;
+        self.map.write(self.at(), size, offset, bytes, more)?;
         let spent = begin.elapsed();
-        let end = (offset + len) as usize;
+        let end = offset as usize + bytes.len();
         if self.model.len() < end {
             self.model.resize(end, 0);
         }
-        self.model[offset as usize..end].copy_from_slice(&bytes);
+        self.model[offset as usize..end].copy_from_slice(bytes);
         Ok(spent)
+    }
+
+    /// Writes these bytes; how long that took.
+    pub fn put(&mut self, offset: u64, bytes: &[u8]) -> Result<Duration, Failed> {
+        self.put_more(offset, bytes, true)
     }
 
     /// Reads, and compares; how long the reading took.

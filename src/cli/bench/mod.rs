@@ -5,7 +5,10 @@ mod figures;
 mod files;
 mod mapping;
 mod objects;
+mod placement;
+pub mod replay;
 mod traces;
+mod workflow;
 
 use super::say::{self, Failure};
 use clap::{Args, ValueEnum};
@@ -26,6 +29,10 @@ pub enum What {
     Objects,
     /// Replay of the traces that --trace names, through every mapper
     Traces,
+    /// A directory, a store, or both: the traces that --trace names, or synthetic patterns
+    Placement,
+    /// Simulate, copy to a store, analyse and copy back, against both programs in place
+    Workflow,
 }
 
 /// Options of `iris bench`.
@@ -40,6 +47,9 @@ pub struct BenchArgs {
     /// The folder in which the embedded store is made, and removed again [default: the temporary directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// The directory that placement and workflow measure, on a parallel file system for instance [default: --dir]
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
     /// A trace with lines OP,OFFSET,SIZE (OP: FOPEN, FCLOSE, LSEEK, READ, WRITE); may be given several times
     #[arg(long, value_name = "FILE")]
     trace: Vec<PathBuf>,
@@ -73,12 +83,13 @@ pub fn main(args: &BenchArgs) -> Result<(String, ExitCode), Failure> {
     if args.what.contains(&What::Traces) && args.trace.is_empty() {
         return Err(Failure::new(2, "no trace to replay: name one by --trace FILE"));
     }
-    let folder = Folder::new(args.dir.as_deref())?;
+    let folder = Folder::new(args.dir.as_deref(), "")?;
     let mut figures = Figures::default();
     if wants(What::Mapping) {
         mapping::measure(args.rounds, args.requests, &mut figures).map_err(failure)?;
     }
-    let stores = if wants(What::Files) || wants(What::Traces) { stores(args, &folder)? } else { Vec::new() };
+    let beside = [What::Files, What::Traces, What::Placement, What::Workflow];
+    let stores = if beside.into_iter().any(wants) { stores(args, &folder)? } else { Vec::new() };
     for (name, store) in &stores {
         if wants(What::Files) {
             files::measure(name, store, args.rounds, &mut figures).map_err(failure)?;
@@ -86,6 +97,9 @@ pub fn main(args: &BenchArgs) -> Result<(String, ExitCode), Failure> {
         for trace in args.trace.iter().filter(|_| wants(What::Traces)) {
             traces::measure(name, store, trace, args.rounds, &mut figures).map_err(failure)?;
         }
+    }
+    if wants(What::Placement) || wants(What::Workflow) {
+        both(args, &stores, &folder, &wants, &mut figures)?;
     }
     drop(stores);
     if wants(What::Objects) {
@@ -96,6 +110,38 @@ pub fn main(args: &BenchArgs) -> Result<(String, ExitCode), Failure> {
         written.map_err(|e| Failure::new(1, format!("{}: {e}", dir.display())))?;
     }
     Ok((if args.json { figures.json() } else { figures.text() }, ExitCode::SUCCESS))
+}
+
+/// Placement and workflow, beside each store.
+fn both(
+    args: &BenchArgs,
+    stores: &[Subject],
+    folder: &Folder,
+    wants: &dyn Fn(What) -> bool,
+    figures: &mut Figures,
+) -> Result<(), Failure> {
+    let mut loads = if args.trace.is_empty() { placement::synthetic() } else { Vec::new() };
+    for trace in &args.trace {
+        loads.push(placement::Load {
+            name: format!("trace {}", traces::name_of(trace)),
+            steps: traces::load(trace).map_err(failure)?,
+        });
+    }
+    let data = Folder::new(args.directory.as_deref().or(args.dir.as_deref()), "-data")?;
+    let folders = placement::Folders { data: data.0.clone(), scratch: folder.0.clone() };
+    let texts = std::iter::once(format!("kv:{}", folder.0.display())).chain(args.store.iter().cloned());
+    for ((name, store), text) in stores.iter().zip(texts) {
+        let beside = placement::Beside { name, store, text: &text };
+        for load in &loads {
+            if wants(What::Placement) {
+                placement::measure(load, &beside, &folders, args.rounds, figures).map_err(failure)?;
+            }
+            if wants(What::Workflow) {
+                workflow::measure(load, &beside, &folders, args.rounds, figures).map_err(failure)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn failure(why: String) -> Failure {
@@ -124,9 +170,9 @@ fn stores(args: &BenchArgs, folder: &Folder) -> Result<Vec<Subject>, Failure> {
 struct Folder(PathBuf);
 
 impl Folder {
-    fn new(parent: Option<&Path>) -> Result<Folder, Failure> {
+    fn new(parent: Option<&Path>, kind: &str) -> Result<Folder, Failure> {
         let parent = parent.map_or_else(std::env::temp_dir, Path::to_path_buf);
-        let folder = parent.join(format!("iris-bench-{}", std::process::id()));
+        let folder = parent.join(format!("iris-bench-{}{kind}", std::process::id()));
         std::fs::create_dir(&folder)
             .map_err(|e| Failure::new(1, format!("{}: {e}; --dir names another folder", folder.display())))?;
         Ok(Folder(folder))

@@ -15,10 +15,13 @@ const LARGEST: u64 = 4 << 30;
 
 /// A request of a trace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Step {
-    write: bool,
-    offset: u64,
-    len: u64,
+pub struct Step {
+    /// Whether it writes.
+    pub write: bool,
+    /// Where, in bytes.
+    pub offset: u64,
+    /// How many bytes.
+    pub len: u64,
 }
 
 /// Replays one.
@@ -29,9 +32,8 @@ pub fn measure(
     rounds: u32,
     figures: &mut Figures,
 ) -> Result<(), String> {
-    let text = std::fs::read_to_string(trace).map_err(|e| format!("{}: {e}", trace.display()))?;
-    let steps = parse(&text).map_err(|e| format!("{}: {e}", trace.display()))?;
-    let short = trace.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned());
+    let steps = load(trace)?;
+    let short = name_of(trace);
     figures.table(&format!("trace {short} on {name}"), "MiB/s", true, Some(WHOLE));
     let bytes: u64 = steps.iter().map(|s| s.len).sum();
     for (who, mapper, whole) in MAPPERS {
@@ -73,6 +75,45 @@ fn replay(steps: &[Step], store: &Arc<dyn Store>, mapper: &str, whole: bool) -> 
     }
     file.end()?;
     Ok(spent)
+}
+
+/// The requests of a trace in a file.
+///
+/// # Errors
+/// What is wrong, with the file's name.
+pub fn load(trace: &Path) -> Result<Vec<Step>, String> {
+    let text = std::fs::read_to_string(trace).map_err(|e| format!("{}: {e}", trace.display()))?;
+    parse(&text).map_err(|e| format!("{}: {e}", trace.display()))
+}
+
+/// What a trace is called in the tables.
+pub fn name_of(trace: &Path) -> String {
+    trace.file_stem().map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+/// Requests that fill a file for those of `steps` that read: the same ones, and what lies between them.
+pub fn filling(steps: &[Step]) -> Vec<Step> {
+    let mut reads: Vec<Step> =
+        steps.iter().filter(|s| !s.write).map(|s| Step { write: true, ..*s }).collect();
+    reads.sort_by_key(|s| s.offset);
+    let mut filling = Vec::new();
+    let mut end = 0;
+    for step in reads {
+        if step.offset > end {
+            filling.push(Step { write: true, offset: end, len: step.offset - end });
+        }
+        if step.offset + step.len > end {
+            end = step.offset + step.len;
+            filling.push(step);
+        }
+    }
+    filling
+}
+
+/// A trace as text.
+pub fn text(steps: &[Step]) -> String {
+    let line = |s: &Step| format!("{},{},{}\n", if s.write { "WRITE" } else { "READ" }, s.offset, s.len);
+    steps.iter().map(line).collect()
 }
 
 /// The reads and writes of a trace. `Err` names the line that is none.

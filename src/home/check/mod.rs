@@ -196,6 +196,6 @@ impl Home {
 
     /// The store, or why there is none in the store's own words.
     fn store_to_check(&self) -> Result<Arc<dyn Store>, CheckError> {
-        self.store().or_else(|_| (self.opener)().map_err(CheckError::Store))
+        self.store.store().map_err(CheckError::Store)
     }
 }

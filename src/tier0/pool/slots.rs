@@ -55,12 +55,10 @@ impl Pool {
         }
         window().find(|&at| {
             let slot = &self.slots()[at];
-            if slot.commit.load(Ordering::Acquire) != 0 || !lock::try_lock(&slot.lock, me) {
+            if !is_empty(slot) || !lock::try_lock(&slot.lock, me) {
                 return false;
             }
-            let idle = slot.commit.load(Ordering::Acquire) == 0
-                && slot.error.load(Ordering::Relaxed) == 0
-                && !self.wants_pass(slot);
+            let idle = is_empty(slot) && slot.error.load(Ordering::Relaxed) == 0 && !self.wants_pass(slot);
             if idle {
                 // Whoever comes for the old file sees under the slot's lock that the key has changed.
                 keys[at].dev.store(0, Ordering::Release);
@@ -153,6 +151,11 @@ impl Pool {
         }
         true
     }
+}
+
+/// Whether a slot holds nothing of its file, in the blocks or in a store.
+fn is_empty(slot: &Slot) -> bool {
+    slot.commit.load(Ordering::Acquire) == 0 && slot.spill_tried.load(Ordering::Acquire) == 0
 }
 
 fn holder_identity(value: u64) -> Identity {
