@@ -392,7 +392,9 @@ pub fn copy_by_kernel(from: &[u8], to: &mut [std::io::IoSliceMut<'_>]) -> Result
 
 /// Moves a descriptor of the engine's own out of the way of the program's numbers, if it can be.
 pub fn out_of_the_way(fd: OwnFd) -> OwnFd {
-    const HIGH: RawFd = 800;
+    // Below 64, the kernel's first table: for a larger one a process of threads waits until all processors have been
+    // through the scheduler (synchronize_rcu), 3 to 12 ms.
+    const HIGH: RawFd = 48;
     rustix::io::fcntl_dupfd_cloexec(&fd.0, HIGH).map_or(fd, OwnFd)
 }
 
